@@ -83,17 +83,19 @@ def audit(
     """
     from dataclasses import asdict
 
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.settings import load_audit_settings
-    from mlratchet.models.audit.generation import Depth
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.errors import SecurityError
     from mlratchet.models.printable import one_line
-    from mlratchet.tasks.actions.audit import audit as run_audit
 
     said = {"store_bucket": bucket, "s3_endpoint_url": endpoint, "trusted_keys": trusted}
-    settings = load_audit_settings().model_copy(update={k: v for k, v in said.items() if v is not None})
-    depth = Depth(files=files, replay=replay)
-    report = run_audit(settings, pipeline, expect_head=expect_head, depth=depth, since=since)
+    with working(f"Auditing {pipeline}", hidden=as_json):
+        from mlratchet.infra.settings import load_audit_settings
+        from mlratchet.models.audit.generation import Depth
+        from mlratchet.tasks.actions.audit import audit as run_audit
+
+        settings = load_audit_settings().model_copy(update={k: v for k, v in said.items() if v is not None})
+        depth = Depth(files=files, replay=replay)
+        report = run_audit(settings, pipeline, expect_head=expect_head, depth=depth, since=since)
     lines = [f"problem: {one_line(line)}" for line in report.problems]
     lines += [f"note: {one_line(line)}" for line in report.notes]
     emit({**asdict(report), "passed": report.passed, "line": report.line()}, [*lines, report.line()], as_json=as_json)

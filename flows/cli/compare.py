@@ -35,21 +35,25 @@ def compare(
     Both are fetched, verified and scored now, on the test rows of the later one that neither was trained on. The same
     as a self-contained HTML page is logged to MLflow, beside version B. Nothing is moved.
     """
-    from mlratchet.flows.cli.output import emit, working
+    from mlratchet.flows.cli.output import emit, working, write_file
     from mlratchet.models.errors import InfrastructureError
-    from mlratchet.tasks.actions.compare import compare_versions, log_page
-    from mlratchet.tasks.wiring import open_adapters
 
-    adapters = open_adapters()
-    with working("Comparing", hidden=as_json) as say:
+    page, lost = None, ""
+    with working(f"Comparing versions {a} and {b} of {pipeline}", hidden=as_json) as say:
+        from mlratchet.tasks.actions.compare import compare_versions, log_page
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
         compared = compare_versions(adapters, pipeline, a, b, seed=seed, on_stage=say)
-    if html is not None:
-        html.write_text(compared.page)
-    try:
-        page = log_page(adapters, compared)
-    except InfrastructureError as error:  # the comparison stands; its page can be written with --html
-        page = None
-        typer.echo(f"the page is not in MLflow: {error.line()}", err=True)
+        if html is not None:
+            write_file(html, compared.page.encode())
+        say("the page")
+        try:
+            page = log_page(adapters, compared)
+        except InfrastructureError as error:  # the comparison stands; its page can be written with --html
+            lost = error.line()
+    if lost:
+        typer.echo(f"the page is not in MLflow: {lost}", err=True)
     if as_json:
         emit({**compared.document(), "page": page}, [], as_json=True)
         return
@@ -142,18 +146,19 @@ def backtest(
     import time
     from dataclasses import asdict
 
-    from mlratchet.flows.check_file import policy_of
-    from mlratchet.flows.cli.output import emit, progress_bar
-    from mlratchet.models.backtest.plot import timeline
-    from mlratchet.tasks.actions.backtest import backtest as judge_again
-    from mlratchet.tasks.wiring import open_adapters
+    from mlratchet.flows.cli.output import emit, progress_bar, write_file
 
-    adapters = open_adapters()
-    rules = policy_of(policy, adapters.settings.pipelines_dir, pipeline)
     with progress_bar("Judging versions again", hidden=as_json) as advance:
+        from mlratchet.flows.check_file import policy_of
+        from mlratchet.models.backtest.plot import timeline
+        from mlratchet.tasks.actions.backtest import backtest as judge_again
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
+        rules = policy_of(policy, adapters.settings.pipelines_dir, pipeline)
         found = judge_again(adapters, pipeline, rules, on_progress=advance)
-    picture = plot or Path(f"backtest-{pipeline}.png")
-    picture.write_bytes(timeline(found, name=pipeline, until_s=time.time()))
+        picture = plot or Path(f"backtest-{pipeline}.png")
+        write_file(picture, timeline(found, name=pipeline, until_s=time.time()))
     if as_json:
         emit({"pipeline": pipeline, "policy": rules.digest(), **asdict(found), "plot": str(picture)}, [], as_json=True)
         return

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 FIELDS, NAMED = 40, 5  # lines of a table; names in a cell
+Shown = tuple[dict[str, Any], Callable[[], None]]  # as JSON values, and in the terminal
 
 
 def data(
@@ -36,62 +39,51 @@ def data(
     `--diff A B` tells which rows and files were added, removed, changed, relabelled or moved to another side, and which
     fields are distributed otherwise. Every training has the page in MLflow: `ratchet open data NAME`.
     """
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.actions.data import NEWEST, dataset_of_run, find_dataset
-    from mlratchet.tasks.wiring import open_adapters
 
     if sum(one is not None for one in (dataset, run, diff)) > 1:
         raise ConfigurationError("expected one of --dataset, --run and --diff")
-    adapters = open_adapters()
-    if diff is not None:
-        a, b = (find_dataset(adapters, pipeline, one) for one in diff)
-        _difference(adapters, pipeline, a, b, html, as_json=as_json)
+    with working(f"Reading every row of {pipeline}", hidden=as_json):
+        from mlratchet.tasks.actions.data import NEWEST, dataset_of_run, find_dataset
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
+        if diff is not None:
+            a, b = (find_dataset(adapters, pipeline, one) for one in diff)
+            document, show = _difference(adapters, pipeline, a, b, html)
+        else:
+            named = dataset_of_run(adapters, pipeline, run) if run else None
+            named = named or find_dataset(adapters, pipeline, dataset or NEWEST)
+            document, show = _profile(adapters, pipeline, named, html)
+    if as_json:
+        emit({"pipeline": pipeline, **document}, [], as_json=True)
         return
-    found = dataset_of_run(adapters, pipeline, run) if run else find_dataset(adapters, pipeline, dataset or NEWEST)
-    _profile(adapters, pipeline, found, html, as_json=as_json)
+    show()
+    if html is not None:
+        typer.echo(f"{html}: written")
 
 
-def _profile(adapters: Adapters, pipeline: str, found: NamedDataset, html: Path | None, *, as_json: bool) -> None:
-    from mlratchet.flows.cli.output import emit
+def _profile(adapters: Adapters, pipeline: str, found: NamedDataset, html: Path | None) -> Shown:
+    from mlratchet.flows.cli.output import write_file
     from mlratchet.models.profile.page import data_page
     from mlratchet.tasks.actions.data import look
 
     profile = look(adapters, found)
     if html is not None:
-        _write(html, data_page(profile, name=pipeline))
-    if as_json:
-        emit({"pipeline": pipeline, **profile.document()}, [], as_json=True)
-        return
-    show_profile(pipeline, profile)
-    if html is not None:
-        typer.echo(f"{html}: written")
+        write_file(html, data_page(profile, name=pipeline).encode())
+    return profile.document(), partial(show_profile, pipeline, profile)
 
 
-def _difference(
-    adapters: Adapters, pipeline: str, a: NamedDataset, b: NamedDataset, html: Path | None, *, as_json: bool
-) -> None:
-    from mlratchet.flows.cli.output import emit
+def _difference(adapters: Adapters, pipeline: str, a: NamedDataset, b: NamedDataset, html: Path | None) -> Shown:
+    from mlratchet.flows.cli.output import write_file
     from mlratchet.models.profile.difference_page import difference_page
     from mlratchet.tasks.actions.data import differ
 
     found = differ(adapters, a, b)
     if html is not None:
-        _write(html, difference_page(found, name=pipeline, a=a.told, b=b.told))
-    if as_json:
-        emit({"pipeline": pipeline, **found.document()}, [], as_json=True)
-        return
-    show_difference(pipeline, found)
-    if html is not None:
-        typer.echo(f"{html}: written")
-
-
-def _write(file: Path, page: str) -> None:
-    from mlratchet.models.errors import ConfigurationError
-
-    try:
-        file.write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be written: {error}") from error
+        write_file(html, difference_page(found, name=pipeline, a=a.told, b=b.told).encode())
+    return found.document(), partial(show_difference, pipeline, found)
 
 
 def show_profile(pipeline: str, profile: DataProfile) -> None:

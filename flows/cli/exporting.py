@@ -27,11 +27,13 @@ def export(
     Signatures and every digest are checked first. Beside the file comes a JSON that says what goes in and out, and how
     examples are prepared where the version prepares them; its arrays lie in `.preparation.safetensors`.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.export import export_version
-    from mlratchet.tasks.wiring import open_adapters
+    from mlratchet.flows.cli.output import emit, working
 
-    done = export_version(open_adapters(), pipeline, version, to=to, out=out)
+    with working(f"Verifying and writing version {version} of {pipeline}", hidden=as_json):
+        from mlratchet.tasks.actions.export import export_version
+        from mlratchet.tasks.wiring import open_adapters
+
+        done = export_version(open_adapters(), pipeline, version, to=to, out=out)
     file, about, *fitted = done["files"]
     lines = [f"{file}: version {version} of {pipeline}, manifest {done['manifest'][:12]}, verified", "load it:"]
     lines += [f"  {line}" for line in done["load"]]

@@ -31,23 +31,25 @@ def forget(
     """
     from dataclasses import asdict
 
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.models.erasure.parts import ErasureBuckets
-    from mlratchet.models.pipeline.store import load_pipeline
-    from mlratchet.tasks.actions.forget import ForgetIn, forget_person
-    from mlratchet.tasks.wiring import deployed_revision, open_adapters
+    from mlratchet.flows.cli.output import emit, working
 
-    adapters = open_adapters()
-    spec = load_pipeline(adapters.store, deployed_revision(adapters, name))
-    raw = adapters.bucket(spec.source.bucket) if spec.source.bucket else adapters.raw
-    where = ForgetIn(
-        buckets=ErasureBuckets(
-            store=adapters.store, raw=raw, uploads=adapters.bucket(adapters.settings.mlflow_bucket),
-            open_bucket=adapters.bucket,
-        ),
-        keys=adapters.keys, home=adapters.settings.home, champion=adapters.ledger.head(name),
-    )  # fmt: skip
-    found = forget_person(where, spec, key, field=field, dry_run=dry_run)
+    with working(f"Looking for one person in everything of {name}", hidden=as_json):
+        from mlratchet.models.erasure.parts import ErasureBuckets
+        from mlratchet.models.pipeline.store import load_pipeline
+        from mlratchet.tasks.actions.forget import ForgetIn, forget_person
+        from mlratchet.tasks.wiring import deployed_revision, open_adapters
+
+        adapters = open_adapters()
+        spec = load_pipeline(adapters.store, deployed_revision(adapters, name))
+        raw = adapters.bucket(spec.source.bucket) if spec.source.bucket else adapters.raw
+        where = ForgetIn(
+            buckets=ErasureBuckets(
+                store=adapters.store, raw=raw, uploads=adapters.bucket(adapters.settings.mlflow_bucket),
+                open_bucket=adapters.bucket,
+            ),
+            keys=adapters.keys, home=adapters.settings.home, champion=adapters.ledger.head(name),
+        )  # fmt: skip
+        found = forget_person(where, spec, key, field=field, dry_run=dry_run)
     emit(asdict(found), lines_of(name, found), as_json=as_json)
     if found.waits_for is not None or found.left:
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -77,21 +78,25 @@ def decision(
     With --verify each is judged again from the stored rows and measurements: equal to the last bit in the recorded
     environment, within 1e-9 and with the same verdict elsewhere. Exits with 6 when anything differs.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.models.decisions.decision import explain
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.errors import ConfigurationError, SecurityError
-    from mlratchet.tasks.actions.rejudge import judge_again
-    from mlratchet.tasks.support.versions import decisions_of, decisions_of_run, registration_of
-    from mlratchet.tasks.wiring import open_adapters
 
-    adapters = open_adapters()
-    if version is not None and run is None:
-        subject, found = f"version {version}", decisions_of(adapters, pipeline, version)
-    elif run is not None and version is None:
-        subject, found = f"run {run}", decisions_of_run(adapters, pipeline, run)
-    else:
+    if (version is None) == (run is None):
         raise ConfigurationError("expected a version's number or --run; e.g. `ratchet decision NAME --run last`")
-    again = [judge_again(adapters.store, one["decision"]) for one in found] if verify else []
+    subject = f"version {version}" if run is None else f"run {run}"
+    with working(f"{'Judging again' if verify else 'Reading'} {subject} of {pipeline}", hidden=as_json):
+        from mlratchet.models.decisions.decision import explain
+        from mlratchet.tasks.actions.rejudge import judge_again
+        from mlratchet.tasks.support.versions import decisions_of, decisions_of_run, registration_of
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
+        if run is not None:
+            found = decisions_of_run(adapters, pipeline, run)
+        else:
+            assert version is not None, "one of the two was given"
+            found = decisions_of(adapters, pipeline, version)
+        again = [judge_again(adapters.store, one["decision"]) for one in found] if verify else []
     note = registration_of(adapters, pipeline, version).began_fresh if version is not None else ""
     lines = [f"version {version} {note}", ""] if note else []
     for number, one in enumerate(found):
@@ -172,18 +177,20 @@ def promote(
     Refused (exit 4) when a gate did not pass or was judged against an earlier champion. `--override` is a decision of
     its own, in your name; changed bytes, signatures and ledgers are refused (exit 6) all the same.
     """
-    from mlratchet.flows.cli.output import emit
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.actions.override import promote_by_override
-    from mlratchet.tasks.actions.promote import promote_by_hand
-    from mlratchet.tasks.wiring import open_adapters
 
     if not override and (reason or expires):
         raise ConfigurationError("--reason and --expires belong to --override; add it, or leave them out")
-    if override:
-        entry = promote_by_override(open_adapters(), pipeline, version, reason=reason, expires=expires)
-    else:
-        entry = promote_by_hand(open_adapters(), pipeline, version)
+    with working(f"Verifying and promoting version {version} of {pipeline}", hidden=as_json):
+        from mlratchet.tasks.actions.override import promote_by_override
+        from mlratchet.tasks.actions.promote import promote_by_hand
+        from mlratchet.tasks.wiring import open_adapters
+
+        if override:
+            entry = promote_by_override(open_adapters(), pipeline, version, reason=reason, expires=expires)
+        else:
+            entry = promote_by_hand(open_adapters(), pipeline, version)
     emit(entry, [f"version {entry['version']} is champion (generation {entry['generation']})"], as_json=as_json)
 
 
@@ -199,11 +206,13 @@ def rollback(
 
     The bytes are verified first.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.roll_back import roll_back
-    from mlratchet.tasks.wiring import open_adapters
+    from mlratchet.flows.cli.output import emit, working
 
-    entry = roll_back(open_adapters(), pipeline, to=to, reason=reason)
+    with working(f"Verifying where {pipeline} goes back to", hidden=as_json):
+        from mlratchet.tasks.actions.roll_back import roll_back
+        from mlratchet.tasks.wiring import open_adapters
+
+        entry = roll_back(open_adapters(), pipeline, to=to, reason=reason)
     emit(
         entry,
         [f"version {entry['version']} is champion again (generation {entry['generation']}); {entry['follows']}"],
@@ -221,17 +230,19 @@ def reconcile(
 
     Exits with 6 for a ledger that was cut or changed: nothing follows that.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.reconcile import reconcile_all
-    from mlratchet.tasks.wiring import open_adapters
+    from mlratchet.flows.cli.output import emit, working
 
-    adapters = open_adapters()
     restored: list[str] = []
-    if rebuild:
-        from mlratchet.flows.rebuild import rebuild as restore
+    with working("Rebuilding from the bucket" if rebuild else "Reconciling", hidden=as_json):
+        from mlratchet.tasks.actions.reconcile import reconcile_all
+        from mlratchet.tasks.wiring import open_adapters
 
-        restored = restore(adapters)
-    done = reconcile_all(adapters)
+        adapters = open_adapters()
+        if rebuild:
+            from mlratchet.flows.rebuild import rebuild as restore
+
+            restored = restore(adapters)
+        done = reconcile_all(adapters)
     done.repaired = restored + done.repaired
     if done.repaired or not done.problems:
         emit(done.repaired, done.repaired or ["everything follows the ledger"], as_json=as_json)
@@ -254,16 +265,26 @@ def gc(
     Never touches what a ledger, a registration, a deployment, an unfinished claim or a living run refers to. Runs that
     begin meanwhile wait; while one is under way, only what it cannot take up again goes.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.models.garbage.reachable import Retention
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.identity.lease import HeldError
-    from mlratchet.tasks.actions.collect import collect
-    from mlratchet.tasks.actions.forget import tidy_logs
-    from mlratchet.tasks.wiring import open_adapters
 
-    adapters = open_adapters()
-    kept = Retention(champions=keep_champions, retire_days=retire_days)
-    found = collect(adapters.store, adapters.bucket(adapters.settings.mlflow_bucket), delete=delete, retention=kept)
+    tidied: Mapping[str, tuple[int, int]] = {}
+    held = ""
+    with working("Looking at every object of the store", hidden=as_json) as say:
+        from mlratchet.models.garbage.reachable import Retention
+        from mlratchet.tasks.actions.collect import collect
+        from mlratchet.tasks.actions.forget import tidy_logs
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
+        kept = Retention(champions=keep_champions, retire_days=retire_days)
+        found = collect(adapters.store, adapters.bucket(adapters.settings.mlflow_bucket), delete=delete, retention=kept)
+        if delete:
+            say("tidying the inference logs")
+            try:
+                tidied = tidy_logs(adapters.store, adapters.keys)
+            except HeldError as error:
+                held = f"the inference logs are as they were: {error}"
     verb = "deleted" if delete else "would delete"
     groups: dict[str, list[int]] = {}
     for item in found:
@@ -272,17 +293,12 @@ def gc(
     lines = [f"{verb} {len(sizes)} objects of {group} ({sum(sizes):,} bytes)" for group, sizes in groups.items()]
     total = sum(item["size_bytes"] for item in found)
     lines.append(f"{verb} {len(found)} objects, {total / 1e6:.1f} MB")
-    if delete:
-        try:
-            tidied = tidy_logs(adapters.store, adapters.keys)
-        except HeldError as error:
-            tidied = {}
-            lines.append(f"the inference logs are as they were: {error}")
-        lines += [
-            f"inference log of {name}: {rows} rows are over their time, {files} files less"
-            for name, (rows, files) in tidied.items()
-            if rows or files
-        ]
+    lines += [held] if held else []
+    lines += [
+        f"inference log of {name}: {rows} rows are over their time, {files} files less"
+        for name, (rows, files) in tidied.items()
+        if rows or files
+    ]
     emit(found, lines, as_json=as_json)
 
 

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from mlratchet.models.monitoring.stretch import MergedWindows
     from mlratchet.models.monitoring.window import Figure
     from mlratchet.tasks.actions.monitor import Story
-    from mlratchet.tasks.wiring import Adapters
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 7 * 86_400.0}
@@ -52,46 +51,37 @@ def monitor(
 
     Looks first, as the scheduled flow does; looking more often changes nothing.
     """
-    from mlratchet.tasks.wiring import open_adapters
-
-    adapters = open_adapters()
     if ask_labels is not None or sheet is not None:
-        _ask(adapters, pipeline, ask_labels, sheet, as_json=as_json)
+        _ask(pipeline, ask_labels, sheet, as_json=as_json)
         return
     back_s = seconds_of(since)
     while True:
-        story = _look(adapters, pipeline, back_s, html, rows=rows, as_json=as_json)
+        story = _look(pipeline, back_s, html, rows=rows, as_json=as_json)
         if not watch:
             return
         _wait(story.config.every)
 
 
-def _ask(adapters: Adapters, pipeline: str, rows: int | None, sheet: Path | None, *, as_json: bool) -> None:
-    from mlratchet.flows.cli.output import emit
+def _ask(pipeline: str, rows: int | None, sheet: Path | None, *, as_json: bool) -> None:
+    from mlratchet.flows.cli.output import emit, working, write_file
     from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.actions.monitor import ask_for_labels
 
     if rows is None:
         raise ConfigurationError("--sheet: is written by --ask-labels N alone")
-    asked = ask_for_labels(adapters, pipeline, rows)
+    with working(f"Drawing answers of {pipeline}", hidden=as_json):
+        from mlratchet.tasks.actions.monitor import ask_for_labels
+        from mlratchet.tasks.wiring import open_adapters
+
+        asked = ask_for_labels(open_adapters(), pipeline, rows)
     told = asked.request.model_dump(mode="json", exclude={"rows"})
     told |= {"rows": len(asked.request.rows), "of": asked.answers, "sheet": asked.sheet_key}
     how = f"each was drawn with probability {asked.request.probability:.4g}; fill in the last column"
     where = "bring it as an object of serving.labels.prefix, or answer through /feedback"
     lines = [f"{pipeline}: {asked.words}", f"  {how}, and {where}"]
     if sheet is not None:
-        _write(sheet, asked.sheet)
+        write_file(sheet, asked.sheet)
         lines.append(f"{sheet}: written")
     emit(told, lines, as_json=as_json)
-
-
-def _write(file: Path, data: bytes) -> None:
-    from mlratchet.models.errors import ConfigurationError
-
-    try:
-        file.write_bytes(data)
-    except OSError as error:
-        raise ConfigurationError(f"{file}: cannot be written: {error}") from error
 
 
 def _wait(seconds: float) -> None:
@@ -100,19 +90,21 @@ def _wait(seconds: float) -> None:
     time.sleep(seconds)
 
 
-def _look(
-    adapters: Adapters, pipeline: str, back_s: float, html: Path | None, *, rows: int | None, as_json: bool
-) -> Story:
+def _look(pipeline: str, back_s: float, html: Path | None, *, rows: int | None, as_json: bool) -> Story:
     import time
 
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.monitor import story_of, stretches_by_rows, take_up
+    from mlratchet.flows.cli.output import emit, working, write_file
 
-    take_up(adapters, pipeline)
-    story = story_of(adapters, pipeline, since_s=time.time() - back_s)
-    if html is not None:
-        _write(html, story.page().encode())
-    merged = stretches_by_rows(adapters, story, rows) if rows is not None else []
+    with working(f"Looking at the log of {pipeline}", hidden=as_json):
+        from mlratchet.tasks.actions.monitor import story_of, stretches_by_rows, take_up
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
+        take_up(adapters, pipeline)
+        story = story_of(adapters, pipeline, since_s=time.time() - back_s)
+        if html is not None:
+            write_file(html, story.page().encode())
+        merged = stretches_by_rows(adapters, story, rows) if rows is not None else []
     if as_json:
         told = {"by_rows": [one.document() for one in merged]} if rows is not None else {}
         emit(story.document() | told, [], as_json=True)
@@ -201,14 +193,20 @@ def finding(
     The outcome is one of: confirmed (to the last digit), differs, erased (rows were forgotten on demand), cannot (the
     log or a record that it rests on is gone). Exit code 6 where it differs.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.models.monitoring.answers import said_about
-    from mlratchet.tasks.actions.monitor import find_finding
-    from mlratchet.tasks.actions.monitor import verify as compute_again
-    from mlratchet.tasks.wiring import open_adapters
+    from mlratchet.flows.cli.output import emit, working
 
-    adapters = open_adapters()
-    found = find_finding(adapters, identity)
+    with working(f"Reading finding {identity}", hidden=as_json) as say:
+        from mlratchet.models.monitoring.answers import said_about
+        from mlratchet.tasks.actions.monitor import find_finding
+        from mlratchet.tasks.actions.monitor import verify as compute_again
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
+        found = find_finding(adapters, identity)
+        answers = said_about(adapters.store, found.pipeline, found.id)
+        if verify:
+            say("computing it again from the log")
+        again = compute_again(adapters, found) if verify else None
     told = found.model_dump(mode="json") | {"id": found.id}
     lines = [
         f"{found.severity} {found.id}",
@@ -219,14 +217,13 @@ def finding(
     ]
     if found.reference:
         lines.append(f"  compared with: {found.reference}")
-    told["answers"] = said_about(adapters.store, found.pipeline, found.id)
+    told["answers"] = answers
     lines += [f"  what followed: {line}" for line in told["answers"] or ["nothing yet; the scheduled look decides it"]]
-    if verify:
-        again = compute_again(adapters, found)
+    if again is not None:
         told |= {"verified": again.outcome, "why": again.words}
         lines.append(f"{again.outcome}: {again.words}")
     emit(told, lines, as_json=as_json)
-    if verify and told["verified"] == "differs":
+    if again is not None and again.outcome == "differs":
         raise typer.Exit(6)
 
 

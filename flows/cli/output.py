@@ -6,9 +6,11 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import typer
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.printable import plain
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -23,6 +25,16 @@ def emit(value: Any, lines: Sequence[str], *, as_json: bool) -> None:
     else:
         for line in lines:
             typer.echo(plain(line))
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """What somebody asked to have written. Raises ``ConfigurationError`` where that cannot be."""
+    try:
+        file.write_bytes(data)
+    except OSError as error:
+        raise ConfigurationError(
+            f"{file}: cannot be written: {error}; name a file in a folder that is there"
+        ) from error
 
 
 def tell_left_out(what: str) -> None:
@@ -52,7 +64,8 @@ def progress_bar(description: str, *, hidden: bool = False) -> Iterator[Callable
 
 @contextmanager
 def working(what: str, *, hidden: bool = False) -> Iterator[Callable[[str], None]]:
-    """A spinner on stderr; the yielded function says what is being done."""
+    """A spinner on stderr, on a terminal alone; the yielded function says what is being done. Nothing is printed
+    meanwhile: what stdout gets would go where the spinner is."""
     console = Console(file=sys.stderr, quiet=hidden, highlight=False)
     with console.status(what) as status:
         yield lambda words: status.update(f"{what}: {words}")

@@ -29,15 +29,16 @@ def power(
     Simulated from the test rows that are stored with the champion (the newest version where there is none): nothing
     has to be deployed. Nothing is moved.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.power import PowerPlan
-    from mlratchet.tasks.actions.power import power as simulated
-    from mlratchet.tasks.wiring import open_adapters
+    from mlratchet.flows.cli.output import emit, working
 
-    plan = PowerPlan(
-        rate=rate_per_s(rate), share=share, labels_after_s=duration_s(labels_after, "--labels-after"), seed=seed
-    )
-    found = simulated(open_adapters(), pipeline, plan)
+    rows_per_s, after_s = rate_per_s(rate), duration_s(labels_after, "--labels-after")
+    with working(f"Simulating what the monitoring of {pipeline} would find", hidden=as_json):
+        from mlratchet.tasks.actions.power import PowerPlan
+        from mlratchet.tasks.actions.power import power as simulated
+        from mlratchet.tasks.wiring import open_adapters
+
+        plan = PowerPlan(rate=rows_per_s, share=share, labels_after_s=after_s, seed=seed)
+        found = simulated(open_adapters(), pipeline, plan)
     if as_json:
         emit(found.document(), [], as_json=True)
         return

@@ -21,22 +21,25 @@ def rejects(
     as_json: JsonOption = False,
 ) -> None:
     """Every record of the newest delivery that was set aside: file, row, field, rule, value, reason."""
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.models.data.quarantine import newest_quarantine
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.data.reading import printable
-    from mlratchet.tasks.actions.retry_rejects import retry_rejects
-    from mlratchet.tasks.support.pipelines import require_pipeline
-    from mlratchet.tasks.wiring import open_adapters
 
-    adapters = open_adapters()
-    found = newest_quarantine(adapters.store, pipeline)
+    with working(f"Reading what was set aside of {pipeline}", hidden=as_json):
+        from mlratchet.models.data.quarantine import newest_quarantine
+        from mlratchet.tasks.actions.retry_rejects import retry_rejects
+        from mlratchet.tasks.support.pipelines import require_pipeline
+        from mlratchet.tasks.wiring import open_adapters
+
+        adapters = open_adapters()
+        found = newest_quarantine(adapters.store, pipeline)
+        if found is None:
+            require_pipeline(adapters, pipeline)
+        again = retry_rejects(adapters, pipeline, found, rule) if found is not None and retry else None
     if found is None:
-        require_pipeline(adapters, pipeline)
         nothing = f"nothing was read of {pipeline} yet, or `ratchet gc` removed it; `ratchet run {pipeline}` reads"
         emit({"pipeline": pipeline, "rejects": []}, [nothing], as_json=as_json)
         return
-    if retry:
-        again = retry_rejects(adapters, pipeline, found, rule)
+    if again is not None:
         emit(again.document(), [printable(line) for line in again.lines()], as_json=as_json)
         return
     counts = found.rules()

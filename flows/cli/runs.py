@@ -35,17 +35,19 @@ def validate(
     Reports every problem with file and line, and says how many test rows a margin needs. The workload is rehearsed: a
     training of a few made-up rows, a resume and an export, in a process of its own.
     """
-    from mlratchet.flows.check_file import check_pipeline, source_of
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.settings import load_settings
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.errors import ConfigurationError
-    from mlratchet.tasks.wiring import Adapters
 
-    try:
-        adapters = Adapters(load_settings())
-    except ConfigurationError:
-        adapters = None  # a file can be checked before the first `ratchet up`
-    spec, notes = check_pipeline(file, adapters, rehearsing=True)
+    with working(f"Checking {file}, with a training of a few rows", hidden=as_json):
+        from mlratchet.flows.check_file import check_pipeline, source_of
+        from mlratchet.infra.settings import load_settings
+        from mlratchet.tasks.wiring import Adapters
+
+        try:
+            adapters = Adapters(load_settings())
+        except ConfigurationError:
+            adapters = None  # a file can be checked before the first `ratchet up`
+        spec, notes = check_pipeline(file, adapters, rehearsing=True)
     lines = [f"{file}: pipeline {spec.name} is valid (revision {spec.revision()[:12]})"]
     source = source_of(spec)
     lines += [f"source: {source}", *(f"note: {note}" for note in notes)]

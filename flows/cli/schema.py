@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -59,19 +60,20 @@ def init(
     Nothing is asked, nothing overwritten. `--label A --label B` learns several columns at once that say yes or no;
     `--rank user_id` learns in which order a user would have the items of a ratings file.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.infra.settings import pipelines_folder
-    from mlratchet.models.drafting.draft import draft, name_from
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.errors import ConfigurationError
 
-    name = name or name_from(data[0])
-    file = out or pipelines_folder() / f"{name}.yaml"
-    there = f"{file}: is there already; remove it, or choose another with --name or --out"
-    if file.exists():  # before the data are looked at, which takes seconds
-        raise ConfigurationError(there)
-    drafted = draft(
-        data, labels=label or (), name=name, rank=rank, written=_written(header, encoding, delimiter, quotes)
-    )
+    with working(f"Looking at {_named(data)}", hidden=as_json) as say:
+        from mlratchet.infra.settings import pipelines_folder
+        from mlratchet.models.drafting.draft import draft, name_from
+
+        name = name or name_from(data[0])
+        file = out or pipelines_folder() / f"{name}.yaml"
+        there = f"{file}: is there already; remove it, or choose another with --name or --out"
+        if file.exists():  # before the data are looked at, which takes seconds
+            raise ConfigurationError(there)
+        written = _written(header, encoding, delimiter, quotes)
+        drafted = draft(data, labels=label or (), name=name, rank=rank, written=written, on_stage=say)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("x", encoding="utf-8") as sink:
@@ -102,16 +104,19 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Print the schema of a pipeline, or the one that is proposed for data, a reason behind every field."""
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.models.drafting.delivery import look_at
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.drafting.schema_text import schema_text
-    from mlratchet.models.schema.infer import infer
 
     if not Path(what).exists():
         found = _schema_of(what)
         emit(found.model_dump(mode="json", exclude_defaults=True), [schema_text(found).rstrip()], as_json=as_json)
         return
-    proposal = infer(look_at([Path(what)], written=_written(header, encoding, delimiter, quotes)).table, label=label)
+    with working(f"Looking at {what}", hidden=as_json):
+        from mlratchet.models.drafting.delivery import look_at
+        from mlratchet.models.schema.infer import infer
+
+        delivery = look_at([Path(what)], written=_written(header, encoding, delimiter, quotes))
+        proposal = infer(delivery.table, label=label)
     document = {
         "schema": proposal.schema.model_dump(mode="json", exclude_defaults=True),
         "reasons": dict(proposal.reasons),
@@ -130,15 +135,17 @@ def diff(
 
     Exits with 0 where every change is compatible, with 3 where one is breaking or a question.
     """
-    from mlratchet.flows.cli.output import emit
-    from mlratchet.models.drafting.delivery import look_at
+    from mlratchet.flows.cli.output import emit, working
     from mlratchet.models.drafting.schema_text import schema_text
     from mlratchet.models.errors import DataError
-    from mlratchet.models.schema.change import difference
 
     expected = _schema_of(pipeline)
-    delivery = look_at(data, written=_declared(pipeline))
-    found = difference(expected, delivery.table)
+    with working(f"Looking at {_named(data)}", hidden=as_json):
+        from mlratchet.models.drafting.delivery import look_at
+        from mlratchet.models.schema.change import difference
+
+        delivery = look_at(data, written=_declared(pipeline))
+        found = difference(expected, delivery.table)
     width = max((len(one.effect) for one in found.changes), default=0)
     lines = [f"{one.effect:{width}}  {one.field!r}: {one.words}" for one in found.changes]
     if found.proposed != expected:
@@ -172,6 +179,11 @@ def _declared(pipeline: str) -> Written:
     from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
 
     return Written.of_source(read_pipeline(find_pipeline(pipelines_folder(), pipeline)).source)
+
+
+def _named(data: Sequence[Path]) -> str:
+    """Files and folders in a word or two."""
+    return str(data[0]) if len(data) == 1 else f"{data[0]} and {len(data) - 1} more"
 
 
 def _schema_of(pipeline: str) -> Any:

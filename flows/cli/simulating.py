@@ -51,28 +51,30 @@ def simulate(
     """
     from dataclasses import asdict
 
-    from mlratchet.flows.cli.output import emit
+    from mlratchet.flows.cli.output import emit, progress_bar
     from mlratchet.models.errors import ConfigurationError
     from mlratchet.models.monitoring.traffic import DRIFTS
     from mlratchet.models.nearest import nearest_hint
-    from mlratchet.tasks.actions.simulate import TrafficPlan
-    from mlratchet.tasks.actions.simulate import simulate as send
-    from mlratchet.tasks.wiring import open_adapters
 
     if drift not in DRIFTS:
         raise ConfigurationError(f"--drift {drift!r}: {nearest_hint(drift, DRIFTS)}")
-    plan = TrafficPlan(
-        drift=drift,
-        rate=rate_per_s(rate),
-        seconds=duration_s(lasting, "--for"),
-        onset_s=duration_s(onset, "--onset"),
-        size=size,
-        field=field,
-        labels_after_s=duration_s(labels_after, "--labels-after"),
-        share=share,
-        seed=seed,
-    )
-    found: dict[str, Any] = asdict(send(open_adapters(), pipeline, plan))
+    told: dict[str, Any] = {
+        "drift": drift,
+        "rate": rate_per_s(rate),
+        "seconds": duration_s(lasting, "--for"),
+        "onset_s": duration_s(onset, "--onset"),
+        "size": size,
+        "field": field,
+        "labels_after_s": duration_s(labels_after, "--labels-after"),
+        "share": share,
+        "seed": seed,
+    }
+    with progress_bar(f"requests to {pipeline}", hidden=as_json) as advance:
+        from mlratchet.tasks.actions.simulate import TrafficPlan
+        from mlratchet.tasks.actions.simulate import simulate as send
+        from mlratchet.tasks.wiring import open_adapters
+
+        found: dict[str, Any] = asdict(send(open_adapters(), pipeline, TrafficPlan(**told), on_progress=advance))
     statuses = ", ".join(f"{count:,} x {status}" for status, count in sorted(found["sent"].items()))
     drifted = f"{found['drifted']:,} drifted ({drift}), {found['labelled']:,} labelled"
     emit(found, [f"{pipeline}: sent {statuses or 'nothing'}; {drifted}"], as_json=as_json)

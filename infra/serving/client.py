@@ -20,6 +20,7 @@ from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.reading.written_numbers import written_number
 from mlratchet.models.sources.csv import SUFFIXES
 from mlratchet.models.sources.headless import names_itself
+from mlratchet.models.sources.names_once import NameTwiceError, names_once
 from mlratchet.models.sources.text_encoding import UTF16_MARKS
 
 TABLES, LINES = SUFFIXES, (".jsonl", ".ndjson")
@@ -218,9 +219,10 @@ def instances_of(file: Path, takes: Takes) -> list[Named]:
 def value_of(data: bytes, where: str) -> Any:
     """Of JSON. Raises ``DataError``."""
     try:
-        return json.loads(data, parse_constant=finite, parse_float=finite)
+        return json.loads(data, parse_constant=finite, parse_float=finite, object_pairs_hook=names_once)
     except (ValueError, RecursionError) as exc:
-        raise DataError(f"{where}: {exc}" if isinstance(exc, NotFiniteError) else f"{where}: not JSON: {exc}") from exc
+        told = f"{exc}" if isinstance(exc, NotFiniteError | NameTwiceError) else f"not JSON: {exc}"
+        raise DataError(f"{where}: {told}") from exc
 
 
 def rows_of_lines(file: Path, data: bytes, takes: Takes) -> list[Named]:

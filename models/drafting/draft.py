@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,10 +37,11 @@ def draft(
     name: str | None = None,
     rank: str | None = None,
     written: Written | None = None,
+    on_stage: Callable[[str], None] = lambda _words: None,
 ) -> Draft:
     """Of files and folders on this machine. `labels`: the column that is learnt, or several that each say yes or no;
     `rank`: the column whose rows are ranked against each other by the label; `written`: how delimited
-    files are.
+    files are; `on_stage` is told what is done next.
 
     Raises ``DataError`` for what cannot be read or learnt from, or not enough of it, and ``ConfigurationError`` for a
     name that no pipeline has.
@@ -48,6 +49,7 @@ def draft(
     name = name or name_from(paths[0])
     if not NAME.match(name):
         raise ConfigurationError(f"--name {name!r}: expected small letters, digits and -, a letter first, at most 48")
+    on_stage("what the files hold")
     delivery = look_at(paths, written=written)
     lost, all_of_them = len(delivery.unreadable), len(delivery.unreadable) + len(delivery.table)
     words = f"{lost:,} of {all_of_them:,} rows cannot be read"
@@ -56,6 +58,7 @@ def draft(
             f"{words}, and a file about the rest would know too little of what is there (at most "
             f"{MOST_SET_ASIDE:.0%} may be lost): {delivery.unreadable[0]}"
         )
+    on_stage("what can be learnt, and how well a linear model does")
     text, notes = _drafted(delivery, name, labels, rank)
     if lost:
         notes.append(f"{words} and are not looked at: {delivery.unreadable[0]}")

@@ -22,6 +22,7 @@ from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.sources import csv as csv_format
 from mlratchet.models.sources import decoding, parquet, ratings, sounds
 from mlratchet.models.sources.base import Format
+from mlratchet.models.sources.names_once import names_once
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.unpacking import bare_name, read_bounded, unpacked
@@ -233,7 +234,7 @@ def _of_lines(data: bytes, wanted: Wanted, name: str) -> Parted | None:
     kept, theirs, others = [], list[Mapping[str, str]](), set[str]()
     for line in data.splitlines(keepends=True):
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=names_once)  # as runs read it
         except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict) and any(_may_hold(line, key) for key in wanted.keys):

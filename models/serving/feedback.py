@@ -9,7 +9,9 @@ from typing import Any, Protocol
 
 import orjson
 from mlratchet.models.serving.admission import RETRY_AFTER_S
+from mlratchet.models.serving.reading.given_once import check_given_once
 from mlratchet.models.serving.reading.limits import MAX_INSTANCES
+from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
 from starlette.requests import Request
 
@@ -72,8 +74,11 @@ def labels_of(body: bytes) -> list[tuple[str, int, str]]:
     """
     try:
         document = orjson.loads(body)
+        check_given_once(body, document, "labels")
     except orjson.JSONDecodeError as error:
         raise LabelError("body", f"not JSON: {error}"[:200]) from error
+    except BadRequestError as error:
+        raise LabelError(error.field, error.message) from error
     if isinstance(document, dict) and "labels" not in document:
         document = {"labels": [document]}
     if not isinstance(document, dict) or set(document) != {"labels"} or not isinstance(document["labels"], list):

@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Literal
 from mlratchet.models.errors import DataError, SecurityError
 from mlratchet.models.sources.base import Example, ExampleFormat, SourceOptions
 from mlratchet.models.sources.csv import tables_among
+from mlratchet.models.sources.names_once import names_once
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.sounds import SUFFIXES as SOUND_SUFFIXES
@@ -161,7 +162,7 @@ def _text(sample: _Sample, kind: str, data: bytes) -> str:
 
 def _fields(sample: _Sample, kind: str, data: bytes) -> dict[str, str]:
     try:
-        found = json.loads(_text(sample, kind, data))
+        found = json.loads(_text(sample, kind, data), object_pairs_hook=names_once)
     except (ValueError, RecursionError) as error:
         words = f".{kind}: {' '.join(str(error).split())[:200]}, expected a JSON object"
         raise UnreadableObjectError("bad_json", sample.where, words) from error

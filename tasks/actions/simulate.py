@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import threading
 import time
 import uuid
@@ -65,7 +66,14 @@ class Simulated:
     latest_s: float = 0.0  # by how much the last request was late
 
 
-def simulate(adapters: Adapters, pipeline: str, plan: TrafficPlan, *, rows: OwnRows | None = None) -> Simulated:
+def simulate(
+    adapters: Adapters,
+    pipeline: str,
+    plan: TrafficPlan,
+    *,
+    rows: OwnRows | None = None,
+    on_progress: Callable[[int, int], None] = lambda _sent, _all: None,
+) -> Simulated:
     """Send the traffic and, as they come due, the labels; returns when the last label is delivered.
 
     Args:
@@ -73,6 +81,7 @@ def simulate(adapters: Adapters, pipeline: str, plan: TrafficPlan, *, rows: OwnR
         pipeline: One that is served.
         plan: What is sent.
         rows: What requests are drawn from; the champion's test rows without it.
+        on_progress: Is told how many requests were begun, and of how many.
 
     Raises ``ConfigurationError`` where nothing is served, or its rows cannot drift so.
     """
@@ -107,7 +116,7 @@ def simulate(adapters: Adapters, pipeline: str, plan: TrafficPlan, *, rows: OwnR
             seed=plan.seed,
             field=plan.field,
         )
-        tally = send(url, counted(requests, found), heard=heard, client_key=plan.client_of)
+        tally = send(url, counted(requests, found, on_progress, plan), heard=heard, client_key=plan.client_of)
     except ValueError as error:
         raise ConfigurationError(f"--drift {plan.drift}: {error}") from error
     finally:
@@ -117,10 +126,12 @@ def simulate(adapters: Adapters, pipeline: str, plan: TrafficPlan, *, rows: OwnR
     return found
 
 
-def counted(requests: Any, found: Simulated) -> Any:
+def counted(requests: Any, found: Simulated, on_progress: Callable[[int, int], None], plan: TrafficPlan) -> Any:
     """The same, counted."""
-    for one in requests:
+    every = math.ceil(plan.rate * plan.seconds)
+    for number, one in enumerate(requests, start=1):
         found.drifted += one.drifted
+        on_progress(number, every)
         yield one
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.reading.content import ALL, RequestContent
+from mlratchet.models.serving.reading.given_once import check_given_once
 from mlratchet.models.serving.reading.limits import WORDS
 from mlratchet.models.serving.reading.parts import client_fields
 from mlratchet.models.serving.refusal import BadRequestError
@@ -56,11 +57,14 @@ def _instances_of(document: dict[str, Any]) -> Any:
 
 
 def json_of(body: bytes) -> Any:
-    """What it says. Raises ``BadRequestError`` for what is no JSON, or holds a number that is not finite."""
+    """What it says. Raises ``BadRequestError`` for what is no JSON, holds a number that is not finite, or gives a field
+    twice."""
     try:
-        return orjson.loads(body)
+        document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
         raise _unreadable(body, exc) from exc
+    check_given_once(body, document, ALL)
+    return document
 
 
 def _unreadable(body: bytes, reason: Exception) -> BadRequestError:

@@ -257,6 +257,7 @@ def test_a_word_in_a_packed_column_of_those_who_stay_is_not_theirs_alone() -> No
         '{"customer": "K-4711", "n": ' + "9" * 5000 + "}",
         '{"customer": "K-4711",',
         '[{"customer": "K-4711"}]',
+        '{"customer": "K-4711", "customer": "K-9"}',
         "[" * 100_000 + '"K-4711"',
     ],
 )

@@ -137,13 +137,13 @@ def test_a_pickled_member_is_never_read(kind: str) -> None:
 def test_what_is_wrong_with_a_sample_sets_it_aside() -> None:
     members = {
         "1.json": b"[1]", "2.txt": b"\xff", "3.bin": b"x", "4.png": png(1), "4.jpg": png(1), "5.txt": b"fine",
-        "6.json": b"[" * 100_000, "7.txt": b"a\0b",
+        "6.json": b"[" * 100_000, "7.txt": b"a\0b", "8.json": b'{"text": "a", "text": "b"}',
     }  # fmt: skip
     rows, rejects = Delivery({"s.tar": tar(members)}).rows("webdataset")
     assert [row["text"] for row in rows] == ["fine"]
     assert codes(rejects) == [
         ("s.tar/1", "bad_json"), ("s.tar/2", "bad_encoding"), ("s.tar/3", "unknown_member"), ("s.tar/4", "bad_sample"),
-        ("s.tar/6", "bad_json"), ("s.tar/7", "nul_byte"),
+        ("s.tar/6", "bad_json"), ("s.tar/7", "nul_byte"), ("s.tar/8", "bad_json"),
     ]  # fmt: skip
 
 

@@ -1,0 +1,76 @@
+"""Whether a body of JSON gives each field once: of two the parser takes the later, and nobody hears of the other."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from mlratchet.models.serving.reading.limits import WORDS
+from mlratchet.models.serving.refusal import BadRequestError
+from mlratchet.models.sources.names_once import twice_among
+
+TWICE = "is given twice, expected each field once"
+
+
+def check_given_once(body: bytes, document: Any, examples: str) -> None:
+    """Raises ``BadRequestError`` naming a field that an object of `body` has twice. `document`: what the parser made
+    of it; `examples`: its field that holds a list of objects.
+
+    A field costs a colon. So where there are as many colons as fields, none is given twice, and nearly every request
+    needs only that count, once over its bytes and once over its objects. Colons in texts are counted next, which a
+    backslash could hide; what is left is read again, name by name.
+    """
+    objects = [one for one in _objects(document, examples) if type(one) is dict]
+    unexplained = body.count(b":") - sum(map(len, objects))
+    if unexplained and b"\\" not in body:
+        unexplained -= sum(
+            text.count(":") for one in objects for pair in one.items() for text in pair if type(text) is str
+        )
+    if unexplained:
+        field = _given_twice(body)
+        if field is not None:
+            raise BadRequestError(field[:WORDS], TWICE)
+
+
+def _objects(document: Any, examples: str) -> list[Any]:
+    held = document.get(examples) if type(document) is dict else None
+    return [document, *held] if type(held) is list else [document]
+
+
+class _Twice(dict[str, Any]):
+    """An object with a name that stands in it twice."""
+
+    name = ""
+
+
+def _given_twice(body: bytes) -> str | None:
+    """The place of such a field; None where there is none."""
+    met = False
+
+    def read(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal met
+        found = dict(pairs)
+        if len(found) == len(pairs):
+            return found
+        met, twice = True, _Twice(found)
+        twice.name = str(twice_among(name for name, _ in pairs))
+        return twice
+
+    try:
+        document = json.loads(body, object_pairs_hook=read, parse_int=float, parse_float=float)
+    except RecursionError:
+        raise BadRequestError("body", "lists and objects lie too deep in one another to be read") from None
+    return _place(document, "") if met else None
+
+
+def _place(value: Any, place: str) -> str | None:
+    """Where the first one stands."""
+    if isinstance(value, _Twice):
+        return f"{place}.{value.name}" if place else value.name
+    if isinstance(value, dict):
+        parts = ((f"{place}.{name}" if place else name, one) for name, one in value.items())
+    elif isinstance(value, list):
+        parts = ((f"{place}[{number}]", one) for number, one in enumerate(value))
+    else:
+        return None
+    return next((found for inner, one in parts if (found := _place(one, inner)) is not None), None)
