@@ -7,15 +7,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
 from typing import Any
 
 from mlratchet.flows.runs.naming import name_of_run
 from mlratchet.flows.runs.report import tag_run
-from mlratchet.infra.notify import notify
 from mlratchet.models.errors import RatchetError
-from mlratchet.models.monitoring.actions import FindingAnswer
-from mlratchet.models.monitoring.finding import Finding
 from mlratchet.tasks.actions.keep_watch import follow_up
 from mlratchet.tasks.actions.monitor import DAY_S, LookOver, Story, labels_in_doubt, story_of, take_up
 from mlratchet.tasks.showing.monitor_pages import finding_rows, show_windows, write_gauges
@@ -40,12 +36,9 @@ def monitor(pipeline: str) -> State[Any]:
     adapters = open_adapters()
     try:
         looked = take_up(adapters, pipeline)
+        done = follow_up(adapters, pipeline)  # before it is shown: MLflow may be away
         if looked.windows or looked.findings:
-            story = story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S)
-            done = answer(adapters, story)  # before it is shown: MLflow may be away
-            show(adapters, story, looked)
-        else:
-            done = follow_up(adapters, pipeline)
+            show(adapters, story_of(adapters, pipeline, since_s=time.time() - SHOWN_DAYS * DAY_S), looked)
         done += labels_in_doubt(adapters, pipeline)
     except RatchetError as error:
         return State(type=StateType.FAILED, message=error.line())
@@ -54,15 +47,6 @@ def monitor(pipeline: str) -> State[Any]:
     if alarms:
         tag_run(str(current.id), "alarm")
     return State(type=StateType.COMPLETED, message=said if looked.windows or looked.findings or done else "nothing new")
-
-
-def answer(adapters: Adapters, story: Story) -> list[str]:
-    """What the rules of the pipeline file make of new findings, one line each; who is to be told is told."""
-
-    def told(finding: Finding, _: FindingAnswer) -> None:
-        tell(adapters, story, (finding,))
-
-    return follow_up(adapters, story.pipeline, tell=told)
 
 
 def show(adapters: Adapters, story: Story, looked: LookOver) -> None:
@@ -76,18 +60,3 @@ def show(adapters: Adapters, story: Story, looked: LookOver) -> None:
             show_table("findings", finding_rows(looked.findings)[:MOST_ROWS], f"Findings of {story.pipeline}")
     except Exception:  # Prefect's API is away: the records are in the bucket
         logger.warning("findings of %s are not shown in Prefect", story.pipeline, exc_info=True)
-    if not any(rule.do == "notify" for rule in story.config.actions):
-        tell(adapters, story, [one for one in looked.findings if one.severity == "alarm"])
-
-
-def tell(adapters: Adapters, story: Story, findings: Sequence[Finding]) -> None:
-    """Whoever `monitoring.notify` names, of these."""
-    to = story.config.notify
-    if to is None or not findings:
-        return
-    body = "\n".join(f"- {one.severity}: {one.words} (ratchet finding {one.id[:12]})" for one in findings)
-    facts = {"pipeline": story.pipeline, "findings": [one.id for one in findings]}
-    try:
-        notify(adapters.settings, to, f"{story.pipeline}: {len(findings)} finding(s)", body, facts)
-    except RatchetError as error:
-        logger.error("nobody was told of an alarm of %s: %s", story.pipeline, error.line())

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any
 
 import httpx
@@ -10,7 +13,8 @@ from mlratchet.infra.reasons import brief
 from mlratchet.infra.settings import Settings
 from mlratchet.models.errors import ConfigurationError, InfrastructureError
 
-TIMEOUT_S = 10.0
+TIMEOUT_S = 10.0  # to connect, and between two bytes
+WITHIN_S = 20.0  # all of it: a server that sends a byte now and then is waited for no longer
 WEBHOOK = "webhook"
 
 
@@ -30,12 +34,32 @@ def notify(settings: Settings, to: str, subject: str, body: str, facts: dict[str
         body: More of it.
         facts: JSON values; a webhook gets them beside `text`, which chat services show.
 
-    Raises ``ConfigurationError`` where no address or no such block is set up, ``NotifyError`` where it does not answer.
+    Raises ``ConfigurationError`` where no address or no such block is set up, ``NotifyError`` where it does not answer
+    within `WITHIN_S`.
     """
     if to == WEBHOOK:
-        _post(settings, {"text": f"{subject}\n{body}", **facts})
+        _within(to, lambda: _post(settings, {"text": f"{subject}\n{body}", **facts}))
     else:
-        _by_block(to, subject, body)
+        _within(to, lambda: _by_block(to, subject, body))
+
+
+def _within(to: str, tell: Callable[[], None]) -> None:
+    """Do it in a thread that nobody waits for in the end: what hangs is to hang no look of the monitor."""
+    raised: list[Exception] = []
+
+    def told() -> None:
+        try:
+            tell()
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits
+            raised.append(error)
+
+    thread = threading.Thread(target=copy_context().run, args=(told,), daemon=True, name="notify")
+    thread.start()
+    thread.join(WITHIN_S)
+    if thread.is_alive():
+        raise NotifyError(f"monitoring.notify: {to} does not answer within {WITHIN_S:.0f} s")
+    if raised:
+        raise raised[0]
 
 
 def _post(settings: Settings, document: dict[str, Any]) -> None:
@@ -43,12 +67,14 @@ def _post(settings: Settings, document: dict[str, Any]) -> None:
         raise ConfigurationError(
             "monitoring.notify: webhook, but this installation has no address for it; set RATCHET_NOTIFY_WEBHOOK"
         )
+    address = settings.notify_webhook.get_secret_value()
     try:
-        reply = httpx.post(settings.notify_webhook.get_secret_value(), json=document, timeout=TIMEOUT_S)
+        with httpx.stream("POST", address, json=document, timeout=TIMEOUT_S) as reply:  # what it says is not read
+            status = reply.status_code
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise NotifyError(f"the webhook of RATCHET_NOTIFY_WEBHOOK: {brief(error)}") from None
-    if reply.status_code >= 300:
-        raise NotifyError(f"the webhook of RATCHET_NOTIFY_WEBHOOK answers {reply.status_code}")
+    if status >= 300:
+        raise NotifyError(f"the webhook of RATCHET_NOTIFY_WEBHOOK answers {status}")
 
 
 def _by_block(to: str, subject: str, body: str) -> None:

@@ -1,6 +1,6 @@
 """Answers in the bucket: `answers/<pipeline>/<finding>.json`, created before anything is done about a finding, so that
 whoever is killed in between leaves what the next one goes on with. Beside it lie the second answer, of what the first
-withheld (`-later`), and a person's word on the finding (`-resolved`)."""
+withheld (`-later`), a person's word on the finding (`-resolved`), and who told people of it (`telling.py`)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 ANSWERS = "answers/"
 RESOLVED = "-resolved"
 LATER = "-later"
+TOLD, TELLING = "-told", "-telling-"
 
 
 class Resolution(StrictModel):
@@ -65,7 +66,7 @@ def answers_of(store: ObjectStore, pipeline: str) -> Iterator[FindingAnswer]:
     """Every answer of a pipeline that verifies; what does not is not there."""
     for info in store.list(f"{ANSWERS}{pipeline}/"):
         name = info.key.rpartition("/")[2].removesuffix(".json")
-        if name.endswith(RESOLVED):
+        if name.endswith((RESOLVED, TOLD)) or TELLING in name:
             continue
         try:
             yield load_answer(store, pipeline, name.removesuffix(LATER), later=name.endswith(LATER))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
@@ -30,7 +30,6 @@ from mlratchet.tasks.wiring import Adapters
 
 ACTOR = "monitoring"
 RECENT_S = 86_400.0  # a finding that nobody answered for longer is history
-Tell = Callable[[Finding, FindingAnswer], None]
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,6 @@ def answer_findings(
     pipeline: str,
     config: MonitoringConfig,
     *,
-    tell: Tell | None = None,
     now_s: float | None = None,
 ) -> list[FindingAnswer]:
     """What is done about every finding of late that has no answer; what earlier answers left undone is done, too.
@@ -49,7 +47,6 @@ def answer_findings(
         adapters: Where.
         pipeline: Whose findings.
         config: The `monitoring` section that is deployed.
-        tell: Notifies of an answer with `notify`; called once for each, by whoever published it.
         now_s: Seconds since the epoch; the clock of this process without it.
     """
     now = time.time() if now_s is None else now_s
@@ -67,12 +64,9 @@ def answer_findings(
     answers = decide(fresh, config.actions, history, windows=windows, under_way=busy, now_s=now)
     answers += decide_again(withheld, config.actions, [*history, *answers], windows=windows, under_way=busy, now_s=now)
     for answer in answers:
-        answer, ours = publish_answer(store, answer)
+        answer, _ = publish_answer(store, answer)
         fault_point("answer.after_publish")
-        finding = by_id[answer.finding]
-        carry_out(adapters, finding, answer)
-        if ours and tell is not None and any(act.do == "notify" for act in answer.actions):
-            tell(finding, answer)
+        carry_out(adapters, by_id[answer.finding], answer)
         made.append(answer)
     return made
 

@@ -1,5 +1,5 @@
 """What the loop does between looks of the monitor: findings without an answer, promotions that are watched, retrains
-that are wanted. `ratchet reconcile` calls it, which the stack runs by itself."""
+that are wanted, people who are to be told. `ratchet reconcile` calls it, which the stack runs by itself."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from mlratchet.models.errors import ConfigurationError, RatchetError
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
-from mlratchet.tasks.actions.answer_findings import Tell, answer_findings
+from mlratchet.tasks.actions.answer_findings import answer_findings
 from mlratchet.tasks.actions.start_retrains import start_wanted
+from mlratchet.tasks.actions.tell_findings import tell_findings
 from mlratchet.tasks.actions.watch_promotion import in_words, watch_promotion
 from mlratchet.tasks.wiring import Adapters, deployed_revision
 
@@ -32,23 +33,24 @@ def keep_watch(adapters: Adapters) -> list[str]:
     return lines + start_wanted(adapters)
 
 
-def follow_up(adapters: Adapters, name: str, *, tell: Tell | None = None) -> list[str]:
-    """The same of one pipeline, after a look at its log. `tell`: notifies. Raises what stands in the way."""
+def follow_up(adapters: Adapters, name: str) -> list[str]:
+    """The same of one pipeline, after a look at its log. Raises what stands in the way."""
     spec = load_pipeline(adapters.store, deployed_revision(adapters, name))
-    lines = watch_pipeline(adapters, spec, spec.monitoring, tell=tell) if spec.monitoring is not None else []
+    lines = watch_pipeline(adapters, spec, spec.monitoring) if spec.monitoring is not None else []
     return lines + start_wanted(adapters)
 
 
-def watch_pipeline(
-    adapters: Adapters, spec: PipelineSpec, config: MonitoringConfig, *, tell: Tell | None = None
-) -> list[str]:
+def watch_pipeline(adapters: Adapters, spec: PipelineSpec, config: MonitoringConfig) -> list[str]:
     """Of one pipeline."""
     lines = [
         f"{spec.name}: finding {answer.finding[:12]}: {', '.join(act.do for act in answer.actions) or 'nothing'}"
-        for answer in answer_findings(adapters, spec.name, config, tell=tell)
+        for answer in answer_findings(adapters, spec.name, config)
     ]
-    if config.probation is not None:
-        watched = watch_promotion(adapters, spec.name, config.probation, spec.serving.labels)
-        if watched is not None and watched.went_back is not None:
-            lines.append(f"{spec.name}: {in_words(watched)}")
+    try:
+        if config.probation is not None:
+            watched = watch_promotion(adapters, spec.name, config.probation, spec.serving.labels)
+            if watched is not None and watched.went_back is not None:
+                lines.append(f"{spec.name}: {in_words(watched)}")
+    finally:  # an alarm is told whatever stands in the way of the rest
+        lines += tell_findings(adapters, spec.name, config)
     return lines

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.data.logged_rows import BEYOND_SHARE, logged_by_side, within_share
-from mlratchet.models.data.preprocess import read_dataset_records
+from mlratchet.models.data.preprocess import read_dataset_records, write_dataset
 from mlratchet.models.data.reading import Reading
 from mlratchet.models.data.records import Records
+from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.data.split import divided
 from mlratchet.models.errors import DataError
@@ -21,8 +22,9 @@ from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.training_rows import problems_of, rows_for_training
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.schema.fields import Schema
-from mlratchet.models.sources.log_rows import LoggedRows, weighed
-from mlratchet.models.sources.record import LOGGED_COLUMN
+from mlratchet.models.sources.log_rows import LoggedRows, logged_weight, weighed
+from mlratchet.models.sources.record import LOGGED, LOGGED_COLUMN
+from mlratchet.models.training.row_weights import row_weights
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.tasks.support.log_rows import with_log_rows
 from pydantic import ValidationError
@@ -236,6 +238,48 @@ def test_at_most_the_share_of_what_is_trained_on_is_of_the_log_and_the_newest_ar
     assert logged_by_side(left, sides)["test"] == logged_by_side(records, sides)["test"] > 0
     again, _ = within_share(records, sides, share)
     assert [one.id for one in again] == [one.id for one in left]
+
+
+def test_labelled_rows_of_the_log_are_trained_on_with_their_weight_and_share_and_stay_on_their_side() -> None:
+    """From what clients were answered to what a rank is handed, over a delivery and rows that come later."""
+    plant = Plant()
+    wanted = plant.spec.source.inference_log
+    assert wanted is not None
+    config = wanted.model_copy(update={"weight": 4.0, "most_share": 0.4})
+    plant.spec = plant.spec.model_copy(
+        update={"source": plant.spec.source.model_copy(update={"inference_log": config})}
+    )
+    plant.run.spec = plant.spec
+    workload = load_workload(plant.spec.workload.use, dict(plant.spec.workload.parameters))
+    seen: dict[str, str] = {}
+    for at, count in enumerate((30, 12)):
+        plant.asked(count, NOW - 100 + at)
+        plant.raw.put(f"p/more-{at}.csv", b"heat,site,fails\n%d,c,no\n" % (500 + at))
+        snapshot = with_log_rows(plant.run, take_snapshot(plant.raw, plant.store, prefix="p/"), now_s=NOW)
+        found, _ = read_dataset_records(plant.store, snapshot, workload, plant.spec.source, delivered=plant.raw)
+        records, _, sides = divided(found, plant.spec.data.split)
+        records, _ = within_share(records, sides, config.most_share)
+        manifest = write_dataset(
+            plant.store, snapshot, records, "code", plant.spec.workload, plant.spec.data, plant.spec.source,
+            sides=sides, class_names=workload.class_names(), tensors=workload.input_spec().tensors,
+        )  # fmt: skip
+        now = {
+            name: side
+            for side in ("train", "validation", "test")
+            for name in load_split(plant.store, manifest, side).ids
+        }
+        assert {name: now[name] for name in seen.keys() & now.keys()} == {
+            name: seen[name] for name in seen.keys() & now.keys()
+        }
+        seen |= now
+        rows = load_split(plant.store, manifest, "train")
+        weights = row_weights(rows, logged_weight(plant.spec.source.inference_log))
+        assert weights is not None
+        ours = [cell == LOGGED for cell in rows.columns[LOGGED_COLUMN]]
+        assert weights.tolist() == [4.0 if logged else 1.0 for logged in ours]
+        assert 0 < sum(ours) <= 0.4 * len(ours) < sum(ours) + 1
+        assert manifest.logged_rows["train"] == sum(ours)
+        assert {int(y) for y, logged in zip(rows.y, ours, strict=True) if logged} == {1}  # as they were labelled
 
 
 def test_what_is_read_says_how_many_rows_are_of_the_log_and_what_they_weigh() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -137,11 +139,12 @@ def test_how_far_back_without_a_unit_is_refused() -> None:
 def test_a_webhook_gets_what_was_found_and_its_address_is_in_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[Any] = []
 
-    def post(url: str, **more: Any) -> Any:
+    @contextmanager
+    def stream(_method: str, url: str, **more: Any) -> Iterator[Any]:
         sent.append((url, more["json"]))
-        return SimpleNamespace(status_code=200 if len(sent) == 1 else 500)
+        yield SimpleNamespace(status_code=200 if len(sent) == 1 else 500)
 
-    monkeypatch.setattr(telling.httpx, "post", post)
+    monkeypatch.setattr(telling.httpx, "stream", stream)
     settings: Any = SimpleNamespace(notify_webhook=SecretStr("https://hooks.example/s3cret"))
     notify(settings, "webhook", "shop: 1 finding", "- accuracy fell", {"pipeline": "shop"})
     assert sent[0][1]["text"] == "shop: 1 finding\n- accuracy fell"

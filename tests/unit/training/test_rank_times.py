@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import time
-import traceback
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.distributed as dist
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.engine import Engine
@@ -22,6 +17,7 @@ from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.rank_times import rank_times, slowest_of
 from mlratchet.models.training.run import run_training
 
+from tests.unit.training.forks import in_forks
 from tests.unit.training.test_loop import WORKLOAD, Train, dataset, train
 
 __all__ = ["dataset", "train"]  # fixtures
@@ -48,27 +44,6 @@ def work(seconds: float) -> None:
     end = time.perf_counter() + seconds
     while time.perf_counter() < end:
         pass
-
-
-def in_forks(world: int, call: Callable[[int], Any], folder: Path) -> list[Any]:
-    """What `call(rank)` gives in a process of its own each, joined by gloo."""
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if child == 0:
-            try:
-                torch.set_num_threads(1)
-                store = dist.FileStore(str(folder / "group"), world)  # type: ignore[attr-defined]
-                dist.init_process_group("gloo", store=store, rank=rank, world_size=world)
-                (folder / f"{rank}.json").write_text(json.dumps(call(rank)))
-                dist.destroy_process_group()
-            except BaseException:
-                traceback.print_exc()
-                os._exit(1)
-            os._exit(0)
-        children.append(child)
-    assert [os.waitpid(child, 0)[1] for child in children] == [0] * world
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(world)]
 
 
 def test_a_rank_that_works_more_is_the_slowest_of_every_epoch(

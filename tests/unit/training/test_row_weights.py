@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,9 @@ from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.training.row_weights import row_weights, weighted
 from mlratchet.models.training.run import run_training
+from safetensors.torch import load
+
+from tests.unit.training.forks import in_forks
 
 WORKLOAD = WorkloadRef(
     use="mlratchet.models.workloads.tabular:TableClassifier",
@@ -78,17 +82,24 @@ def manifest(raw: MemoryStore, store: MemoryStore) -> DatasetManifest:
 def trained(
     store: MemoryStore, manifest: DatasetManifest, key: str, weight: float, *, epoch: int = 1, **changes: Any
 ) -> TrainResult:
+    result = as_rank(0, 1, store, manifest, key, weight, epoch=epoch, **changes)
+    assert result is not None
+    return result
+
+
+def as_rank(
+    rank: int, world: int, store: MemoryStore, manifest: DatasetManifest, key: str, weight: float, *, epoch: int = 1,
+    **changes: Any,
+) -> TrainResult | None:  # fmt: skip
     options = {
         "epochs": 4, "global_batch_size": 32, "optimizer": {"learning_rate": 0.05},
         "checkpoint": {"every_steps": 4}, **changes,
     }  # fmt: skip
     job = TrainJob(
         work_key=key, epoch=epoch, dataset_id=manifest.id, workload=WORKLOAD, logged_weight=weight,
-        train=TrainConfig.model_validate(options), processes=1, scratch=".",
+        train=TrainConfig.model_validate(options), processes=world, scratch=".",
     )  # fmt: skip
-    result = run_training(job, store, rank=0, world=1, device=torch.device("cpu"), around=Surroundings())
-    assert result is not None
-    return result
+    return run_training(job, store, rank=rank, world=world, device=torch.device("cpu"), around=Surroundings())
 
 
 def test_the_manifest_counts_them_by_side_and_every_side_keeps_its_mark(
@@ -131,3 +142,26 @@ def test_loader_workers_hand_the_weights_over(store: MemoryStore, manifest: Data
         trained(store, manifest, f"w{workers}", 3.0, loader_workers=workers, epochs=1) for workers in (0, 1)
     )
     assert alone.weights_sha256 == handed.weights_sha256
+
+
+@pytest.mark.parametrize("mode", ["exact", "fast"])
+def test_two_ranks_weigh_each_row_as_one_does(
+    store: MemoryStore, manifest: DatasetManifest, tmp_path: Path, mode: str
+) -> None:
+    """In exact mode to the same bits; in fast mode sums are of another order."""
+    changes: dict[str, Any] = {"mode": mode, "epochs": 1, "processes": 2}
+
+    def of_rank(rank: int) -> Any:
+        result = as_rank(rank, 2, store, manifest, "two", 9.0, **changes)
+        return result and [result.weights_sha256, result.history[-1]["train_loss"], store.get(result.weights_key).hex()]
+
+    (sha256, loss, bits), other = in_forks(2, of_rank, tmp_path)
+    assert other is None
+    alone, plain = (trained(store, manifest, f"one{weight}", weight, **changes) for weight in (9.0, 1.0))
+    assert loss == pytest.approx(alone.history[-1]["train_loss"], rel=1e-4)
+    assert mode == "fast" or sha256 == alone.weights_sha256
+    ours, as_one, unweighed = (
+        load(data) for data in (bytes.fromhex(bits), store.get(alone.weights_key), store.get(plain.weights_key))
+    )
+    assert all(torch.allclose(tensor, as_one[name], atol=1e-4) for name, tensor in ours.items())
+    assert not all(torch.allclose(tensor, unweighed[name], atol=1e-3) for name, tensor in ours.items())
