@@ -35,12 +35,13 @@ from mlratchet.models.data.dataset import DatasetManifest
 from mlratchet.models.data.shards import load_split, write_split
 from mlratchet.models.sources.record import Split
 from mlratchet.models.training.batches import Plan, StepRows, batches
+from mlratchet.models.training.windows import AHEAD, hold_for_training
 from mlratchet.models.workloads.tabular import TableClassifier
 
 RESULTS, PEERS = Path(__file__).parent / "results", Path(__file__).parent / "loader_peers.py"
 BUCKET, BATCH, SHARD_BYTES, PIECE = "ratchet-loader-benchmark", 256, 8_000_000, 8 << 20
 KINDS: dict[str, tuple[tuple[int, ...], Any]] = {"records": ((64,), np.float32), "pictures": ((3, 64, 64), np.uint8)}
-OURS = ("limit", "ratchet cold", "ratchet warm", "ratchet resumed at half")
+OURS = ("limit", "limit, streams", "ratchet cold", "ratchet warm", "ratchet resumed at half")
 THEIRS = ("webdataset", "ray", "s3torchconnector", "litdata cold", "litdata warm")
 
 
@@ -73,37 +74,58 @@ def write(kind: str, megabytes: int) -> DatasetManifest:
     )
 
 
-def limit(manifest: DatasetManifest) -> dict[str, float]:
-    """Ranged GETs, and nothing done with what comes."""
+def limit(manifest: DatasetManifest, *, streams: bool) -> dict[str, float]:
+    """Ranged GETs side by side, and nothing done with what comes: by boto3, or `streams` of ours, which copy less."""
     store = bucket()
     asked = [
         (info.key, at)
         for info in (store.head(ref.key) for ref in manifest.splits["train"])
         for at in range(0, info.size_bytes, PIECE)
     ]
-    began = time.perf_counter()
+
+    def streamed(one: tuple[str, int]) -> int:
+        with store.stream(*one, PIECE) as arriving:
+            return sum(map(len, arriving))
+
+    clock = Clock()
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda one: len(store.get_range(one[0], one[1], PIECE)), asked))
-    return {"samples": sum(ref.rows for ref in manifest.splits["train"]), "seconds": time.perf_counter() - began}
+        taken = pool.map(streamed if streams else lambda one: len(store.get_range(*one, PIECE)), asked)
+        assert sum(taken) == sum(store.head(key).size_bytes for key, at in asked if not at)
+    return clock.told(sum(ref.rows for ref in manifest.splits["train"]))
 
 
 def ratchet(manifest: DatasetManifest, copies: Path, *, half: bool) -> dict[str, float]:
     """As a rank takes them."""
     store = bucket()
-    began = time.perf_counter()
+    clock = Clock()
     store.files = ShardCache(copies, store, smallest_bytes=0)
-    rows = load_split(store, manifest, "train")
+    rows = load_split(store, manifest, "train", ahead=AHEAD)
     pieces = rows.x.pieces  # type: ignore[attr-defined]  # it is mapped
-    pieces.keep(len(pieces.ends))
-    pieces.ahead(range(len(pieces.ends)))
+    hold_for_training(pieces, None, room_bytes=store.files.bound_bytes)
     plan = Plan(rows=len(rows.ids), batch=BATCH, smallest=1, seed=0, shards=1, first=0, count=1)
     dataset = StepRows(rows, plan, TableClassifier(columns=["a"], classes=["0", "1"]))
     steps = plan.order().per_epoch
     samples, first_s = 0, 0.0
     for _, ((x, _y, _weights),) in batches(dataset, steps // 2 if half else 0, steps, workers=0, pin=False):
-        first_s = first_s or time.perf_counter() - began
+        first_s = first_s or clock.seconds
         samples += len(x)
-    return {"samples": samples, "seconds": time.perf_counter() - began, "first_s": first_s}
+    return clock.told(samples) | {"first_s": first_s}
+
+
+class Clock:
+    """Of a side: what a program has long before it asks for a batch (imports, a client) is not counted."""
+
+    def __init__(self) -> None:
+        self._began, self._cpu_s = time.perf_counter(), cpu_s()
+
+    @property
+    def seconds(self) -> float:
+        """Since it began."""
+        return time.perf_counter() - self._began
+
+    def told(self, samples: int) -> dict[str, float]:
+        """What became of it."""
+        return {"samples": samples, "seconds": self.seconds, "cpu_s": cpu_s() - self._cpu_s}
 
 
 def cpu_s() -> float:
@@ -115,13 +137,12 @@ def one_side(side: str, folder: Path) -> None:
     """In a process of its own."""
     torch.set_num_threads(1)
     manifest = DatasetManifest.model_validate_json((folder / "manifest.json").read_text())
-    before = cpu_s()
     told = (
-        limit(manifest)
-        if side == "limit"
+        limit(manifest, streams="streams" in side)
+        if side.startswith("limit")
         else ratchet(manifest, folder / ("cold" if "cold" in side else "warm"), half="half" in side)
     )
-    print(json.dumps(told | {"cpu_s": cpu_s() - before}))
+    print(json.dumps(told))
 
 
 def run_side(side: str, folder: Path, python: str, environment: dict[str, str]) -> dict[str, float] | str:

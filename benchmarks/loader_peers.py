@@ -18,6 +18,7 @@ import struct
 import tarfile
 import time
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,8 @@ def ray_data(about: dict[str, Any], _folder: Path, _side: str) -> Iterator[int]:
 
 
 def ready(side: str) -> None:
-    """What a program has started long before it asks for a batch."""
+    """What a program has imported and started long before it asks for a batch."""
+    import_module({"ray": "ray.data"}.get(side, side.split()[0]))
     if side == "ray":
         import ray
 

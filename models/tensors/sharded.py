@@ -5,7 +5,7 @@ Shape legend: N rows, P pieces.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Protocol
 
@@ -16,6 +16,12 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 
 BLOCK_BYTES, LEAST_ROWS = 64 << 20, 512  # of rows that are changed or sent somewhere at once: about, and at least
 BLOCK_ROWS = 4096  # that are held at once where all rows are walked through
+
+
+Lie = Sequence[tuple[int, Array, Array]]
+"""As `by_piece` tells it of places."""
+Empty = Callable[[str, tuple[int, ...], Any], Array]
+"""(name of a column, shape, type) -> memory for it; of targets the name is empty."""
 
 
 class Pieces(Protocol):
@@ -100,6 +106,12 @@ class ShardedArray(NDArrayOperatorsMixin):
             found[where] = self._piece(number)[local]
         return found
 
+    def as_they_lie(self, lie: Lie, empty: Empty) -> Array:
+        """The rows of `lie`, in its order. `empty`: see `Empty`."""
+        found = empty("", (sum(len(local) for _, _, local in lie), *self.shape[1:]), self.dtype)
+        _fill(found, lie, self._piece)
+        return found
+
     def _stretch(self, at: int, end: int) -> Array:
         found = np.empty((max(0, end - at), *self.shape[1:]), dtype=self.dtype)
         done = 0
@@ -182,25 +194,20 @@ class ShardedInputs(Inputs):
                 column[where] = columns[name][local]  # type: ignore[index]  # none is ragged
         return Inputs(found)
 
-    def as_they_lie(self, places: Array, empty: Callable[[str, tuple[int, ...], Any], Array]) -> tuple[Inputs, Array]:
-        """The rows at these places, piece by piece, and where among them the row of each place is: what is taken there
-        is what `take` gives. `empty`: makes an array of a column, of a name, shape and type, to be filled."""
+    def as_they_lie(self, lie: Lie, empty: Empty) -> Inputs:
+        """The rows of `lie`, in its order. `empty`: see `Empty`."""
+        if self._one.ragged:
+            return Inputs.concat(
+                [self._one.rows(slice(0)), *(self._pieces.inputs(n).take(local) for n, _, local in lie)]
+            )
         found = {
-            name: empty(name, (len(places), *one.shape[1:]), one.dtype)
+            name: empty(name, (sum(len(local) for _, _, local in lie), *one.shape[1:]), one.dtype)
             for name, one in self._one.columns.items()
-            if isinstance(one, np.ndarray) and not self._one.ragged
+            if isinstance(one, np.ndarray)
         }
-        parts, where, done = [self._one.rows(slice(0))], np.empty(len(places), np.int64), 0
-        for number, here, local in by_piece(self._pieces.ends, places):
-            piece, end = self._pieces.inputs(number), done + len(local)
-            where[here] = np.arange(done, end)
-            if self._one.ragged:
-                parts.append(piece.take(local))
-            else:
-                for name, column in found.items():
-                    _copy_rows(np.asarray(piece.columns[name]), local, column[done:end])
-            done = end
-        return Inputs.concat(parts) if self._one.ragged else Inputs(found), where
+        for name, column in found.items():
+            _fill(column, lie, lambda number, name=name: np.asarray(self._pieces.inputs(number).columns[name]))  # type: ignore[misc]  # the name of now
+        return Inputs(found)
 
     def rows(self, part: slice) -> Inputs:
         """See the base: a plain one, copied."""
@@ -265,12 +272,17 @@ def changed(x: Inputs, change: Callable[[int, Inputs], Inputs]) -> Inputs:
     return ShardedInputs(ChangedBlocks(x, change)) if isinstance(x, ShardedInputs) else change(0, x)
 
 
-def _copy_rows(rows: Array, places: Array, into: Array) -> None:
-    """Rows at places that were looked at: `take` is several times faster than an index, where it copies no more."""
-    if rows.flags.c_contiguous and rows.flags.aligned and rows.dtype == into.dtype:
-        rows.take(places, axis=0, out=into, mode="clip")
-    else:
-        into[...] = rows[places]
+def _fill(column: Array, lie: Lie, piece: Callable[[int], Array]) -> None:
+    """Rows of pieces, one piece after the other; `take` is several times faster than an index, where it copies no more
+    than the rows."""
+    done = 0
+    for number, _, local in lie:
+        rows, into = piece(number), column[done : done + len(local)]
+        if rows.flags.c_contiguous and rows.flags.aligned and rows.dtype == into.dtype:
+            rows.take(local, axis=0, out=into, mode="clip")
+        else:
+            into[...] = rows[local]
+        done += len(local)
 
 
 def _ragged(rows: Inputs, name: str) -> Ragged:

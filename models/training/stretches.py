@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from mlratchet.models.data.mapped import MappedSide
 from mlratchet.models.tensors.batch import Batch
-from mlratchet.models.tensors.drawn import DrawnRows, Room, taken_rows
+from mlratchet.models.tensors.drawn import DrawnRows, Room
 from mlratchet.models.tensors.sharded import ShardedArray, ShardedInputs
 from mlratchet.models.training.order import Array
 from torch.utils.data import get_worker_info
@@ -36,7 +36,7 @@ class Stretches:
         """Inputs and targets of the shards of a step."""
         if step not in self._parts:
             self._draw(step, places)
-        return [(self._rows.batch(part), taken_rows(self._targets, self._at[part])) for part in self._parts[step]]
+        return [(self._rows.batch(part), self._rows.targets(part)) for part in self._parts[step]]
 
     def _draw(self, step: int, places: Places) -> None:
         drawn, self._parts, count = list[Array](), {}, 0
@@ -46,8 +46,7 @@ class Stretches:
                 drawn.append(mine)
                 self._parts[one].append(slice(count, count + len(mine)))
                 count += len(mine)
-        every = np.concatenate([*drawn, np.zeros(0, np.int64)])
-        self._rows, self._targets, self._at = DrawnRows(self._x, every, self._room), self._y[every], np.arange(count)
+        self._rows = DrawnRows(self._x, self._y, np.concatenate(drawn), self._room)
 
     def _steps(self, step: int, rows: int) -> list[int]:
         """This one and those behind it that are drawn with it."""
