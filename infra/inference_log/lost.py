@@ -36,14 +36,14 @@ class Lost:
         """Of all, since this process started."""
         return self.dropped + self._before + self._there
 
-    def drop(self, number: int) -> None:
-        """There was no room here for the answer with this number, which is higher than any before."""
-        if self._runs and self._runs[-1][1] == number - 1:
+    def drop(self, number: int, count: int = 1) -> None:
+        """There was no room here for `count` answers, the last of them with this number, all higher than any before."""
+        if self._runs and self._runs[-1][1] == number - count:
             first, _, before = self._runs.pop()
             self._runs.append((first, number, before))
         else:
-            self._runs.append((number, number, self.dropped))
-        self.dropped += 1
+            self._runs.append((number - count + 1, number, self.dropped))
+        self.dropped += count
 
     def hear(self, said: Missing) -> None:
         """The writer's newest word."""

@@ -13,7 +13,6 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from mlratchet.infra.inference_log.count import AnswerCount
@@ -31,7 +30,8 @@ from mlratchet.models.inference_log.frames import (
     packed,
     plan_frame,
 )
-from mlratchet.models.inference_log.port import AnsweredRequest
+from mlratchet.models.inference_log.joined import PackedTogether, joined
+from mlratchet.models.inference_log.port import AnsweredRequest, AnsweredRequests
 from mlratchet.models.tensors.named import Ragged
 
 logger = logging.getLogger(__name__)
@@ -50,12 +50,13 @@ FRAME_BYTES = 1_000_000  # about, of a frame
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Batch:
-    """Answers that were packed together."""
+    """Answers that wait together."""
 
     last: int  # number of the newest
     answers: int
     size: int  # bytes that are free once it is sent
-    packed: list[Packed]
+    packed: Sequence[Packed | PackedTogether] = ()
+    held: Sequence[Kept] = ()  # instead: who sends packs them
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,6 +101,35 @@ class PipelineLog:
         """As an endpoint tells it."""
         self.offer(answered)
 
+    def answered_together(self, told: AnsweredRequests) -> None:
+        """The same of several; there is room for all of them or for none."""
+        try:
+            small = told.rows.nbytes <= SMALL_BYTES  # what is more is looked at by who sends
+            found = joined(told, asked=told.version not in self._bare) if small else None
+        except Exception:  # of one answer that is odd the others are not lost
+            logger.exception("%s: %d answers are looked at one by one", self.pipeline, len(told.request_ids))
+            found = None
+        if found is None:
+            for one in told.each():
+                self.offer(one)
+            return
+        count, size = len(told.request_ids), found.size
+        with self._lock:
+            before = self._number["answers"]
+            last = self._number["answers"] = before + count
+            self.count.write("answers", last)
+            if self._waiting + count > MOST_ANSWERS * OF_ALL or self._bytes + size > MOST_BYTES * OF_ALL:
+                self._lost.drop(last, count)
+                return
+            if self._open:
+                self._leave_open()
+            self._packed.append(_Batch(last, count, size, (found,)))
+            many = self._waiting < MANY <= self._waiting + count
+            self._waiting += count
+            self._bytes += size
+        if many:
+            self._wake.set()
+
     def offer(self, answered: AnsweredRequest) -> bool:
         """See `LogSink`."""
         one: Kept | None = None
@@ -126,6 +156,12 @@ class PipelineLog:
         if many:
             self._wake.set()
         return True
+
+    def _leave_open(self) -> None:
+        """All that is open to who sends, under the lock: what comes after it is not to overtake it."""
+        held, opened = self._open, self._open_bytes
+        self._open, self._open_bytes = [], 0
+        self._packed.append(_Batch(held[-1][0], len(held), opened, held=[one for _, one, _ in held]))
 
     def _pack_here(self) -> None:
         """All that is open, under the lock: who sends is not to overtake it."""
@@ -215,11 +251,9 @@ class PipelineLog:
                 last = opened[-1][0] if opened else batches[-1].last
             else:  # what was dropped since is told, too
                 last = self._number["answers"]
-        found = (
-            self._packed_of([one for _, one, _ in opened])
-            if opened
-            else [*chain.from_iterable(one.packed for one in batches)]
-        )
+        found: list[Packed | PackedTogether] = [*self._packed_of([one for _, one, _ in opened])] if opened else []
+        for batch in batches:
+            found += self._packed_of(batch.held) if batch.held else batch.packed
         self._told = last
         frame = answers_frame(self.pipeline, last, found)
         return Waiting(log=self, frame=frame, size=size, versions=sorted({one.version for one in found}))

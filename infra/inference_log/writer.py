@@ -14,6 +14,8 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.file import Holds, Stretch
 from mlratchet.models.inference_log.frames import NotAFrameError, blocks_of
+from mlratchet.models.inference_log.joined import JoinedAnswers
+from mlratchet.models.inference_log.joined_rows import rows_of_joined
 from mlratchet.models.inference_log.rows import LogPlan, label_rows, rows_of
 from mlratchet.models.schema.fields import Schema
 from pydantic import ValidationError
@@ -99,8 +101,9 @@ class LogWriter:
         nothing = LogPlan(schema=None, config=buffer.config, secret=self._secret)
         made = []  # before the frame counts as here: of what fails the numbers are missing then, and are counted
         for block in blocks_of(said, numbers):
-            plan = self._plans.get((pipeline, block.answers[0].version), nothing)
-            made.append((rows_of(block, plan), len(block.answers)))
+            plan = self._plans.get((pipeline, block.version), nothing)
+            rows = rows_of_joined(block, plan) if isinstance(block, JoinedAnswers) else rows_of(block, plan)
+            made.append((rows, len(block)))
         if buffer.arrived(server, int(said["last"]), sum(count for _, count in made), now_s):
             for rows, count in made:
                 buffer.add(rows, count, server)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import orjson
 from mlratchet.models.inference_log.file import Holds
+from mlratchet.models.inference_log.joined import MOST_OUTPUTS, JoinedAnswers, PackedTogether, merged, read_joined
 from mlratchet.models.inference_log.port import AnsweredRequest
 from mlratchet.models.inference_log.projection import projected
 from mlratchet.models.tensors.named import Inputs
@@ -25,7 +26,6 @@ Kept = tuple[tuple[int, bool], tuple[Any, ...], Inputs | None, Array | None]
 """Of an answer: its version and whether there are rows, what is told of it, its rows and output."""
 HEAD = struct.Struct("<II")  # bytes of the frame behind the head, and of its JSON
 MOST_BYTES = 256_000_000  # of a frame; another is no server of ours
-MOST_OUTPUTS = 4096  # numbers of one row's output that are kept
 ERROR_CHARACTERS = 300
 
 
@@ -59,6 +59,14 @@ class Block:
     output: Array | None = None  # (rows of all, K) float32
     prepared: Array | None = None  # (rows of all, K) float32
 
+    @property
+    def version(self) -> int:
+        """Of all."""
+        return self.answers[0].version if self.answers else 0
+
+    def __len__(self) -> int:
+        return len(self.answers)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Packed:
@@ -79,12 +87,15 @@ class Packed:
         return len(self.text) + sum(one.nbytes for one in self.numbers.values())
 
 
-def pack(said: dict[str, Any], *numbers: Array) -> Frame:
-    """A frame."""
+def pack(said: dict[str, Any], *behind: Array | bytes) -> Frame:
+    """A frame. `behind`: numbers, or bytes as they are."""
     text = orjson.dumps(said, default=str)
-    parts = [np.ascontiguousarray(one, np.float32) for one in numbers]
-    size = len(text) + sum(one.nbytes for one in parts)
-    return [HEAD.pack(size, len(text)) + text, *(one.reshape(-1).view(np.uint8).data for one in parts)]
+    parts = [one if isinstance(one, bytes) else _plain(one) for one in behind]
+    return [HEAD.pack(len(text) + sum(map(len, parts)), len(text)) + text, *parts]
+
+
+def _plain(numbers: Array) -> memoryview:
+    return np.ascontiguousarray(numbers, np.float32).reshape(-1).view(np.uint8).data
 
 
 def unpack(frame: bytes | memoryview, text_bytes: int) -> tuple[dict[str, Any], memoryview]:
@@ -128,20 +139,33 @@ def packed(held: Sequence[Kept]) -> list[Packed]:
     return found
 
 
-def answers_frame(pipeline: str, last: int, held: Sequence[Packed]) -> Frame:
+def answers_frame(pipeline: str, last: int, held: Sequence[Packed | PackedTogether]) -> Frame:
     """What was answered, up to the number `last`; what of it is not among `held` was dropped."""
     blocks: list[dict[str, Any]] = []
-    numbers: list[Array] = []
-    for _, alike in groupby(held, key=lambda one: one.kind):
-        parts = list(alike)
-        texts = b",".join([memoryview(one.text)[1:-1] for one in parts])  # without the brackets of each
+    behind: list[Array | bytes] = []
+    for one in _grouped(held):
+        if isinstance(one, PackedTogether):
+            blocks.append({"joined": one.head, "bytes": len(one.columns)})
+            behind.append(one.columns)
+            continue
+        texts = b",".join([memoryview(part.text)[1:-1] for part in one])  # without the brackets of each
         block: dict[str, Any] = {"answers": orjson.Fragment(b"[%b]" % texts)}
-        for name in parts[0].numbers:
-            together = np.concatenate([one.numbers[name] for one in parts])
+        for name in one[0].numbers:
+            together = np.concatenate([part.numbers[name] for part in one])
             block[name] = list(together.shape)
-            numbers.append(together)
+            behind.append(together)
         blocks.append(block)
-    return pack({"k": "answers", "p": pipeline, "last": last, "blocks": blocks}, *numbers)
+    return pack({"k": "answers", "p": pipeline, "last": last, "blocks": blocks}, *behind)
+
+
+def _grouped(held: Sequence[Packed | PackedTogether]) -> Iterator[list[Packed] | PackedTogether]:
+    """Those of one kind that stand together."""
+    for kind, alike in groupby(held, key=lambda one: one.kind if isinstance(one, Packed) else None):
+        parts = list(alike)
+        if kind is None:
+            yield from (one for one in parts if isinstance(one, PackedTogether))
+        else:
+            yield [one for one in parts if isinstance(one, Packed)]
 
 
 def _together(outputs: Sequence[Array | None]) -> Array | None:
@@ -165,7 +189,7 @@ def told(one: AnsweredRequest, *, asked: bool = True) -> tuple[Any, ...]:
     )  # fmt: skip
 
 
-def _told_answer(*said: Any) -> ToldAnswer:
+def told_answer(*said: Any) -> ToldAnswer:
     """As it was told; of whole bodies of HTTP, what is in them."""
     told = ToldAnswer(*said)
     instances: Any = told.instances
@@ -176,23 +200,37 @@ def _told_answer(*said: Any) -> ToldAnswer:
     )
 
 
-def blocks_of(said: dict[str, Any], numbers: memoryview) -> Iterator[Block]:
+def blocks_of(said: dict[str, Any], behind: memoryview) -> Iterator[Block | JoinedAnswers]:
     """The answers of a frame. Raises ``NotAFrameError``."""
+    found = _blocks(said, behind)
+    for kind, alike in groupby(found, key=lambda one: one.kind if isinstance(one, JoinedAnswers) else None):
+        parts = list(alike)
+        if kind is None:
+            yield from parts
+        else:
+            yield merged([one for one in parts if isinstance(one, JoinedAnswers)])
+
+
+def _blocks(said: dict[str, Any], behind: memoryview) -> Iterator[Block | JoinedAnswers]:
     at = 0
 
     def taken(shape: Any, rows: int) -> Array:
         nonlocal at
         count, width = (int(one) for one in shape)
         end = at + count * width * 4
-        if count != rows or width < 0 or end > len(numbers):
+        if count != rows or width < 0 or end > len(behind):
             raise NotAFrameError("numbers of another shape than it says")
-        found = np.frombuffer(numbers[at:end], np.float32).reshape(count, width)
+        found = np.frombuffer(behind[at:end], np.float32).reshape(count, width)
         at = end
         return found
 
     try:
         for block in said["blocks"]:
-            answers = [_told_answer(*one) for one in block["answers"]]
+            if "joined" in block:
+                start, at = at, at + int(block["bytes"])
+                yield read_joined(block["joined"], behind[start:at])
+                continue
+            answers = [told_answer(*one) for one in block["answers"]]
             rows = sum(one.rows for one in answers)
             prepared = taken(block["prepared"], rows) if "prepared" in block else None
             output = taken(block["output"], rows) if "output" in block else None

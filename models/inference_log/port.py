@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -62,6 +62,61 @@ class AnsweredRequest(Protocol):
     @property
     def predictions(self) -> Sequence[Any] | None:
         """As the client got them, one per instance."""
+        ...
+
+
+class AnsweredRequests(Protocol):
+    """What is known of requests that one variant answered with 200 in one forward, a list with an entry for each;
+    `models/serving` has the class."""
+
+    @property
+    def pipeline(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def variant(self) -> str: ...
+    @property
+    def rows(self) -> Inputs:
+        """Of all, one request after the other."""
+        ...
+
+    @property
+    def output(self) -> np.ndarray[Any, Any]:
+        """The same."""
+        ...
+
+    @property
+    def counts(self) -> Sequence[int]:
+        """Rows of each."""
+        ...
+
+    @property
+    def request_ids(self) -> Sequence[str]: ...
+    @property
+    def received_s(self) -> Sequence[float]: ...
+    @property
+    def latency_ms(self) -> Sequence[float]: ...
+    @property
+    def client_keys(self) -> Sequence[str | None] | None:
+        """None: nobody said one."""
+        ...
+
+    @property
+    def replayed(self) -> Sequence[bool]: ...
+    @property
+    def written(self) -> Sequence[bytes | None]:
+        """As of one request."""
+        ...
+
+    @property
+    def said(self) -> Sequence[bytes | None]:
+        """As of one request."""
+        ...
+
+    def each(self) -> Iterator[AnsweredRequest]:
+        """One after the other."""
         ...
 
 

@@ -8,6 +8,7 @@ words or entities: each counts where its own hash says, divided by how many ther
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
@@ -39,7 +40,7 @@ def _sketch(column: Column, seed: int) -> Array:
     values = column.values if isinstance(column, Ragged) else column
     if np.dtype(values.dtype).kind in "iub":
         return _of_names(column, seed)
-    flat: Array = np.asarray(values, np.float32).reshape(len(values), -1)
+    flat: Array = _flat(np.asarray(values, np.float32))
     each = _of_numbers(flat, seed)
     if not isinstance(column, Ragged):
         return each
@@ -49,13 +50,18 @@ def _sketch(column: Column, seed: int) -> Array:
     return mean
 
 
+def _flat(values: Array) -> Array:
+    """(L, numbers of each), also where L is 0: all texts of a batch may be empty."""
+    return values.reshape(len(values), math.prod(values.shape[1:]))
+
+
 def _of_numbers(flat_ND: Array, seed: int) -> Array:
     count = flat_ND.shape[1]
     signs = _signs(count, seed)
     whole = -(-max(count, 1) // MOST_PREPARED) * MOST_PREPARED
     padded = np.zeros((len(flat_ND), whole), np.float32)
     np.multiply(flat_ND, signs, out=padded[:, :count])
-    found: Array = padded.reshape(len(flat_ND), -1, MOST_PREPARED).sum(axis=1)
+    found: Array = padded.reshape(len(flat_ND), whole // MOST_PREPARED, MOST_PREPARED).sum(axis=1)
     return found
 
 
@@ -67,9 +73,9 @@ def _signs(count: int, seed: int) -> Array:
 
 def _of_names(column: Column, seed: int) -> Array:
     if isinstance(column, Ragged):
-        values, rows = column.values.reshape(len(column.values), -1), np.repeat(np.arange(len(column)), column.lengths)
+        values, rows = _flat(column.values), np.repeat(np.arange(len(column)), column.lengths)
     else:
-        values, rows = column.reshape(len(column), -1), np.arange(len(column))
+        values, rows = _flat(column), np.arange(len(column))
     each = values.shape[1]
     hashed = (values.ravel().astype(np.int64).view(np.uint64) + np.uint64(seed)) * np.uint64(MULTIPLIER)
     places = np.repeat(rows, each) * MOST_PREPARED + (hashed >> np.uint64(SHIFT)).astype(np.int64)

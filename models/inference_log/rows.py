@@ -97,11 +97,11 @@ def _whole_rows(block: Block, plan: LogPlan) -> LogRows:
         [None if one is None else orjson.dumps(one).decode() for one in predictions], pa.string()
     )
     columns["confidence"] = pa.array([confidence_of(one) for one in predictions], pa.float32())
-    columns["output"] = _lists(block.output, total)
-    columns["prepared"] = _lists(block.prepared, total)
+    columns["output"] = lists(block.output, total)
+    columns["prepared"] = lists(block.prepared, total)
     media: dict[str, bytes] = {}
     instances = list(chain.from_iterable(_per_row(one, one.instances) for one in answers))
-    columns |= _fields(instances, plan, media)
+    columns |= field_columns(instances, plan, media)
     return LogRows(table=pa.table([columns[name] for name in plan.columns.names], schema=plan.columns), media=media)
 
 
@@ -124,14 +124,15 @@ def confidence_of(prediction: Any) -> float | None:
     return max(held.values()) if isinstance(held, dict) and held else None
 
 
-def _lists(numbers: np.ndarray[Any, Any] | None, rows: int) -> pa.Array:
+def lists(numbers: np.ndarray[Any, Any] | None, rows: int) -> pa.Array:
+    """(rows, K) as a column of lists."""
     if numbers is None:
         return pa.nulls(rows, pa.list_(pa.float32()))
     offsets = np.arange(rows + 1, dtype=np.int32) * numbers.shape[1]
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(numbers.reshape(-1)))
 
 
-def _fields(instances: Sequence[Any], plan: LogPlan, media: dict[str, bytes]) -> dict[str, pa.Array]:
+def field_columns(instances: Sequence[Any], plan: LogPlan, media: dict[str, bytes]) -> dict[str, pa.Array]:
     """A column per logged field. Null where an example lacks it, and for a request that was refused."""
     found: dict[str, pa.Array] = {}
     inputs = plan.schema.inputs if plan.schema is not None else {}

@@ -16,6 +16,7 @@ from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.body import Body
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.deadline import HEADER, NEVER, timeout_s, within
+from mlratchet.models.serving.direct import DirectRoad
 from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
@@ -57,7 +58,14 @@ class Answering:
         self._observer = observer
         self._body = Body(max_bytes=config.max_request_bytes, within_s=config.read_seconds)
         self.room = Admission(max_requests=config.max_waiting_requests, max_bytes=config.max_waiting_bytes)
-        self._batcher = Batcher(max_batch_rows=config.max_batch_rows, threads=config.threads, computed=metrics.batch)
+        self._batcher = Batcher(
+            max_batch_rows=config.max_batch_rows, threads=config.threads, computed=metrics.batch,
+            settled=lambda rows, answers: self._direct.settled(rows, answers),
+        )  # fmt: skip
+        self._direct = DirectRoad(
+            name, room=self.room, batcher=self._batcher, replied=self._direct_reply, observe=self.observe,
+            observer=observer,
+        )  # fmt: skip
         self._reader = ThreadPoolExecutor(1, thread_name_prefix=f"read-{name}")
         self._together = PreparedTogether()
 
@@ -91,39 +99,25 @@ class Answering:
         return self._failed(asked, error if isinstance(error, Exception) else RuntimeError(str(error)))
 
     def answer_at_once(
-        self, asked: Asked, body: bytes, is_gone: Callable[[], bool], done: Callable[[Reply], None]
+        self, asked: Asked, body: bytes, is_gone: Callable[[], bool], send: Callable[[Reply], None]
     ) -> bool:
         """Take a request over whose body is here, where nothing keeps it from the model: what `answer` returns is told
-        to `done` later. False where it has to wait for something, may be refused, or is large: nothing has happened
-        then, and `answer` says what is to be said."""
+        to `send` later, and it is observed before. False where it has to wait for something, may be refused, or is
+        large: nothing has happened then, and `answer` says what is to be said."""
         content = self._read_at_once(asked, body)
-        if content is None or asked.variant is None:
+        if content is None:
             return False
-        predictor, held = asked.variant.predictor, Held(self.room)
-        held.take(len(body))
-        held.wait()
-
-        def answered(found: Answers | BaseException) -> None:
-            try:
-                reply = self._reply_to(asked, found) if isinstance(found, BaseException) else self._said(asked, found)
-            except Exception as error:  # noqa: BLE001 - as in `replied`
-                reply = self._reply_to(asked, error)
-            held.give_back()
-            self._metrics.request(str(asked.status), asked.version, asked.variant_name)
-            done(reply)
-
-        def prepared(found: Inputs | BaseException) -> None:
-            if isinstance(found, BaseException):
-                answered(content.renamed(found))
-                return
-            asked.rows = found
-            self._batcher.ask(predictor, found, answered, is_gone=is_gone)
-
-        if asked.rows is not None:
-            prepared(asked.rows)
-        else:
-            self._together.ask(content.instances, predictor.signature, prepared)
+        self._direct.take(asked, content, len(body), is_gone, send)
         return True
+
+    def _direct_reply(self, asked: Asked, found: Answers | BaseException) -> Reply:
+        """The answer to a request on the direct road, counted."""
+        try:
+            reply = self._reply_to(asked, found) if isinstance(found, BaseException) else self._said(asked, found)
+        except Exception as error:  # noqa: BLE001 - as in `replied`
+            reply = self._reply_to(asked, error)
+        self._metrics.request(str(asked.status), asked.version, asked.variant_name)
+        return reply
 
     def _read_at_once(self, asked: Asked, body: bytes) -> RequestContent | None:
         """What it asks about, with its rows in `asked` where they are not prepared together with others; None where it

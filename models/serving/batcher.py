@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 import torch
 from mlratchet.models.serving.asked import ClientGoneError
-from mlratchet.models.serving.callback import Callback
+from mlratchet.models.serving.callback import Waiter
 from mlratchet.models.serving.deadline import NEVER, overdue
 from mlratchet.models.serving.pace import Pace
 from mlratchet.models.serving.predictor import Answers, Predictor
@@ -20,7 +20,6 @@ from mlratchet.models.serving.reading.limits import MAX_ROW_BYTES
 from mlratchet.models.tensors.named import Inputs
 
 POLL_S = 0.01  # between two looks at what is still asked, at the end
-Found = list[Answers | BaseException]
 LONG_S = 0.05  # who waited longer may be gone: it costs more to ask than to compute most requests
 
 
@@ -33,11 +32,32 @@ def untold(rows: float) -> None:
     """Where nobody counts batches."""
 
 
+Settled = Callable[[Inputs | None, Answers | None], None]
+"""Called once all of a batch were told: with the rows of all of them, one request after the other, and what they were
+answered by one forward; None where there was none for all."""
+
+
+def unsettled(rows: Inputs | None, answers: Answers | None) -> None:
+    """Where nobody waits for a whole batch."""
+
+
+@dataclass(slots=True, eq=False)
+class _Found:
+    """Of a batch: per request its answers or what went wrong, and of all together as `Settled` has it."""
+
+    each: Sequence[Answers | BaseException]
+    rows: Inputs | None = None
+    answers: Answers | None = None
+
+
+NOTHING = _Found(())
+
+
 @dataclass(slots=True, eq=False)  # frozen, it costs every request twice as much to make
 class _Waiting:
     rows: Inputs
     predictor: Predictor
-    answer: asyncio.Future[Answers] | Callback[Answers]
+    answer: asyncio.Future[Answers] | Waiter[Answers]
     since_s: float  # the event loop's time
     until_s: float
     is_gone: Callable[[], bool]
@@ -58,10 +78,13 @@ class Batcher:
     thread. A request is answered by the version that parsed it, and what it makes the model do is its own affair: a
     batch that fails is computed again, request by request. Used on one event loop."""
 
-    def __init__(self, *, max_batch_rows: int, threads: int = 1, computed: Callable[[float], None] = untold) -> None:
+    def __init__(
+        self, *, max_batch_rows: int, threads: int = 1, computed: Callable[[float], None] = untold,
+        settled: Settled = unsettled,
+    ) -> None:  # fmt: skip
         """`threads`: intra-op threads of a forward; torch counts them by the thread that asks. `computed`: told of the
-        rows of every batch."""
-        self._max_rows, self._computed = max_batch_rows, computed
+        rows of every batch. `settled`: must not raise."""
+        self._max_rows, self._computed, self._settled = max_batch_rows, computed, settled
         self._waiting: deque[_Waiting] = deque()  # bounded by who lets requests in (`admission.py`)
         self._asking = False
         self._pace = Pace(threads=threads)
@@ -88,12 +111,11 @@ class Batcher:
         return await answer
 
     def ask(
-        self, predictor: Predictor, rows: Inputs, told: Callable[[Answers | BaseException], None], *,
-        is_gone: Callable[[], bool] = here,
-    ) -> None:  # fmt: skip
-        """As `predict`, without waiting: `told` is called later, with the answers or what the model raised."""
+        self, predictor: Predictor, rows: Inputs, answer: Waiter[Answers], *, is_gone: Callable[[], bool] = here
+    ) -> None:
+        """As `predict`, without waiting: `answer` is told later, the answers or what the model raised."""
         loop = asyncio.get_running_loop()
-        self._add(_Waiting(rows, predictor, Callback(told), loop.time(), NEVER, is_gone), loop)
+        self._add(_Waiting(rows, predictor, answer, loop.time(), NEVER, is_gone), loop)
 
     def _add(self, one: _Waiting, loop: asyncio.AbstractEventLoop) -> None:
         self._waiting.append(one)
@@ -107,7 +129,7 @@ class Batcher:
         now_s = loop.time()
         batch = [one for one in self._gather() if one.is_wanted(now_s)]
         if not batch:
-            self._settle([], [], loop)
+            self._settle([], NOTHING, loop)
             return
         predictor, rows = batch[0].predictor, sum(len(one.rows) for one in batch)
         self._computed(rows)
@@ -117,22 +139,23 @@ class Batcher:
         asked = loop.run_in_executor(self._thread, self._timed, batch)
         asked.add_done_callback(partial(self._done, batch, loop))
 
-    def _timed(self, batch: Sequence[_Waiting]) -> Found:
-        found: Found = self._pace.timed(batch[0].predictor, partial(self._answers, batch))
+    def _timed(self, batch: Sequence[_Waiting]) -> _Found:
+        found: _Found = self._pace.timed(batch[0].predictor, partial(self._answers, batch))
         return found
 
-    def _done(self, batch: list[_Waiting], loop: asyncio.AbstractEventLoop, asked: asyncio.Future[Found]) -> None:
+    def _done(self, batch: list[_Waiting], loop: asyncio.AbstractEventLoop, asked: asyncio.Future[_Found]) -> None:
         if asked.cancelled():
-            self._settle(batch, [asyncio.CancelledError("the server ends")] * len(batch), loop)
+            self._settle(batch, _Found([asyncio.CancelledError("the server ends")] * len(batch)), loop)
             return
         error = asked.exception()
-        found: Found = [RuntimeError(f"a batch was lost: {error}")] * len(batch) if error else asked.result()
+        found = _Found([RuntimeError(f"a batch was lost: {error}")] * len(batch)) if error else asked.result()
         self._settle(batch, found, loop)
 
-    def _settle(self, batch: list[_Waiting], found: Found, loop: asyncio.AbstractEventLoop) -> None:
-        for one, answers in zip(batch, found, strict=True):
+    def _settle(self, batch: list[_Waiting], found: _Found, loop: asyncio.AbstractEventLoop) -> None:
+        for one, answers in zip(batch, found.each, strict=True):
             if not one.answer.done():  # else its time is over
                 settle(one.answer, answers)
+        self._settled(found.rows, found.answers)
         if self._waiting:
             loop.call_soon(self._ask, loop)
         else:
@@ -152,17 +175,22 @@ class Batcher:
             batch.append(self._waiting.popleft())
         return batch
 
-    def _answers(self, batch: Sequence[_Waiting]) -> Found:
+    def _answers(self, batch: Sequence[_Waiting]) -> _Found:
         """Per request its predictions, or what its own rows made the model raise."""
         predictor = batch[0].predictor
-        if len(batch) > 1:
-            try:
-                together = predictor.answer(Inputs.concat([one.rows for one in batch]))
-            except Exception:  # noqa: BLE001 - one client's rows must not fail the others: each is asked alone below
-                return [self._alone(predictor, one.rows) for one in batch]
-            ends = np.cumsum([len(one.rows) for one in batch])
-            return [together.part(slice(end - len(one.rows), end)) for one, end in zip(batch, ends, strict=True)]
-        return [self._alone(predictor, batch[0].rows)]
+        if len(batch) == 1:
+            alone = self._alone(predictor, batch[0].rows)
+            return _Found([alone], batch[0].rows, alone) if isinstance(alone, Answers) else _Found([alone])
+        try:
+            rows = Inputs.concat([one.rows for one in batch])
+            together = predictor.answer(rows)
+        except Exception:  # noqa: BLE001 - one client's rows must not fail the others: each is asked alone below
+            return _Found([self._alone(predictor, one.rows) for one in batch])
+        found, end = [], 0
+        for one in batch:
+            start, end = end, end + len(one.rows)
+            found.append(together.part(slice(start, end)))
+        return _Found(found, rows, together)
 
     def _alone(self, predictor: Predictor, rows: Inputs) -> Answers | Exception:
         """One request, in forwards of no more rows than a batch has, so that its memory is bounded too."""
@@ -187,7 +215,7 @@ def joined(parts: Sequence[Answers]) -> Answers:
     )
 
 
-def settle(answer: asyncio.Future[Answers] | Callback[Answers], found: Answers | BaseException) -> None:
+def settle(answer: asyncio.Future[Answers] | Waiter[Answers], found: Answers | BaseException) -> None:
     """The result of a future, or what it raises."""
     if isinstance(found, BaseException):
         answer.set_exception(found)

@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Result = TypeVar("Result")
+Awaited = TypeVar("Awaited", contravariant=True)
+
+
+class Waiter(Protocol[Awaited]):
+    """As much of a future as its maker uses. None of it raises."""
+
+    def done(self) -> bool:
+        """Whether it was told."""
+        ...
+
+    def set_result(self, result: Awaited, /) -> None:
+        """The result is there."""
+        ...
+
+    def set_exception(self, error: BaseException, /) -> None:
+        """There will be none."""
+        ...
 
 
 class Callback(Generic[Result]):
-    """As much of a future as its maker uses; `told` is called at once, and must not raise."""
+    """A waiter that calls `told` at once, which must not raise."""
 
     __slots__ = ("_done", "_told")
 

@@ -128,8 +128,7 @@ class Endpoint:
         and `predict` is to be asked."""
         asked = Asked(scope, read_already, request_id)
 
-        def done(reply: Reply) -> None:
-            self._answering.observe(asked)
+        def send(reply: Reply) -> None:
             try:
                 line.answer(reply, added)
             except Exception:  # others are told after this one
@@ -137,7 +136,7 @@ class Endpoint:
             finally:
                 self._under_way -= 1
 
-        taken = self._answering.answer_at_once(asked, body, line.is_gone, done)
+        taken = self._answering.answer_at_once(asked, body, line.is_gone, send)
         self._under_way += taken
         return taken
 

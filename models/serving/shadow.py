@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from mlratchet.models.serving.observing import Answered, Observer
+from mlratchet.models.serving.observing import Answered, AnsweredTogether, Observer
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import rows_of
@@ -26,7 +26,7 @@ MOST_BYTES = 4_000_000  # of one request's rows; a larger one is not shadowed
 PART = 0.2  # of the time in which it computes at most
 
 
-class Shadow:
+class Shadow(Observer):
     """An observer in front of another: what it passes on, it may also ask the candidate."""
 
     def __init__(self, slot: Slot, told: Observer, *, pause: Callable[[float], object] = time.sleep) -> None:
@@ -39,9 +39,22 @@ class Shadow:
     def answered(self, answered: Answered) -> None:
         """See the port. A request of which the champion made an answer is queued, or dropped."""
         self._told.answered(answered)
+        if self._asks():
+            self._queue(answered)
+
+    def answered_together(self, together: AnsweredTogether) -> None:
+        """The same of each."""
+        self._told.answered_together(together)
+        if self._asks():
+            for one in together.each():
+                self._queue(one)
+
+    def _asks(self) -> bool:
+        """Whether there is a candidate to be asked."""
         beside = self._slot.beside
-        if beside is None or not beside.shadow or time.time() >= beside.expires_s:
-            return
+        return beside is not None and beside.shadow and time.time() < beside.expires_s
+
+    def _queue(self, answered: Answered) -> None:
         if answered.status != 200 or answered.instances is None:
             return
         if answered.rows is None or answered.rows.nbytes > MOST_BYTES:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mlratchet.models.artifact.signature import Signature
-from mlratchet.models.serving.callback import Callback
+from mlratchet.models.serving.callback import Callback, Waiter
 from mlratchet.models.serving.reading.limits import most_instances
 from mlratchet.models.serving.schema import rows_of
 from mlratchet.models.tensors.named import Inputs
@@ -22,7 +22,7 @@ MOST_ROWS = 256  # of one table: others are answered meanwhile
 class _Waiting:
     instances: list[Any]
     signature: Signature
-    rows: asyncio.Future[Inputs] | Callback[Inputs]
+    rows: asyncio.Future[Inputs] | Waiter[Inputs]
 
 
 class PreparedTogether:

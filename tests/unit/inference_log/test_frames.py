@@ -189,6 +189,13 @@ def test_words_count_wherever_they_stand() -> None:
     assert not empty.any()
 
 
+@pytest.mark.parametrize("kind", ["int64", "float32"])
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_of_empty_texts_and_sounds_alone_nothing_counts(kind: str, shape: tuple[int, ...]) -> None:
+    empty = Ragged(np.zeros((0, *shape), kind), np.zeros(3, np.int64))
+    assert np.array_equal(projected(Inputs({"x": empty})), np.zeros((2, 64), np.float32))
+
+
 @pytest.mark.parametrize("form", ['{"instances": %s}', " %s\n"])
 def test_what_is_json_already_is_told_as_it_was_written(form: str) -> None:
     plain = answered(0, count=2)

@@ -10,7 +10,7 @@ from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.metrics import Metrics
-from mlratchet.models.serving.observing import Answered
+from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.slot import Slot
 from starlette.testclient import TestClient
 
@@ -120,7 +120,7 @@ def test_until_it_is_known_what_is_served_nobody_is_told_that_it_is_not() -> Non
 def test_an_answer_is_offered_to_the_log_before_the_client_has_it() -> None:
     order: list[str] = []
 
-    class Told:
+    class Told(Observer):
         def answered(self, answered: Answered) -> None:
             order.append(f"logged {answered.status}")
 

@@ -23,7 +23,7 @@ from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.metrics import Metrics
-from mlratchet.models.serving.observing import Answered
+from mlratchet.models.serving.observing import Answered, AnsweredTogether, Observer
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.reply import Headers, Reply
 from mlratchet.models.serving.slot import Slot
@@ -44,7 +44,7 @@ def fragile(x: torch.Tensor) -> torch.Tensor:
 
 
 @dataclass
-class Kept:
+class Kept(Observer):
     told: list[Answered] = field(default_factory=list)
 
     def answered(self, answered: Answered) -> None:
@@ -219,6 +219,67 @@ def test_one_that_breaks_the_model_breaks_no_other() -> None:
     assert [one and one[0] for one in found] == [200, 500, 422, 200]
     said = [json.loads(one[2])["predictions"][0]["value"] for one in found if one and one[0] == 200]
     assert said == pytest.approx([math.log(3), math.log(7)])
+
+
+def test_what_one_forward_answers_is_told_at_once_and_before_anybody_has_it() -> None:
+    order: list[Any] = []
+
+    class Told(Observer):
+        def answered(self, answered: Answered) -> None:
+            order.append(answered.status)
+
+        def answered_together(self, together: AnsweredTogether) -> None:
+            order.append([one.request_id for one in together.each()])
+
+    class Noted(Line):
+        def answer(self, reply: Reply, added: Headers) -> None:
+            order.append(dict(added)[b"x-request-id"].decode())
+            super().answer(reply, added)
+
+    slot, app = Slot(), ServingApp(Metrics())
+    slot.swap(Predictor(version=3, generation=3, signature=TABLE, model=fragile))
+    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=Told()))
+
+    async def ask(*rows: list[float]) -> None:
+        lines = [Noted(asyncio.get_running_loop().create_future()) for _ in rows]
+        for row, line in zip(rows, lines, strict=True):
+            assert app.answer_at_once(scope_of(WHOLE), json.dumps([*row]).encode(), line)
+        await asyncio.wait_for(asyncio.gather(*(line.told for line in lines)), 60)
+
+    asyncio.run(ask([1, 2], [3, 4], [5, 6]))
+    told, *sent = order
+    assert told == sent
+    assert len(sent) == 3
+
+    order.clear()
+    asyncio.run(ask([1, 2], [0, 0], [5, 6]))  # the second is refused, and the others are asked anew
+    refused, told, *sent = order
+    assert (refused, told) == (422, [sent[0], sent[2]])
+
+
+@pytest.mark.parametrize("rows", [1, 2])
+def test_who_is_answered_together_with_the_ordinary_road_is_told_what_is_its_own(rows: int) -> None:
+    kept, slot, app = Kept(), Slot(), ServingApp(Metrics())
+    slot.swap(Predictor(version=3, generation=3, signature=TABLE, model=fragile))
+    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=kept))
+
+    async def ask() -> list[Said | None]:
+        asked: list[Any] = []
+        for at in range(6):
+            body = json.dumps({"instances": [[at + 1, row] for row in range(rows)]}).encode()
+            scope = scope_of(WHOLE | {"x-client-key": str(at)} | ({"x-timeout-ms": "60000"} if at % 3 == 1 else {}))
+            asked.append(by_asgi(app, scope, body) if at % 3 == 1 else at_once(app, scope, body))
+        return await asyncio.gather(*asked)
+
+    said = asyncio.run(ask())
+    told = sorted(kept.told, key=lambda one: str(one.client_key))
+    assert [one.client_key for one in told] == [str(at) for at in range(6)]
+    for at, one in enumerate(told):
+        assert one.rows is not None
+        assert one.output is not None
+        assert one.rows.array.tolist() == [[at + 1, row] for row in range(rows)]
+        assert one.output.tolist() == pytest.approx([math.log(at + 1 + row) for row in range(rows)])
+        assert one.said == (said[at] or ("", [], b""))[2]
 
 
 def test_what_nobody_waits_for_any_more_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:

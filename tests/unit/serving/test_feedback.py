@@ -10,7 +10,7 @@ from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.feedback import labels_of
 from mlratchet.models.serving.metrics import Metrics
-from mlratchet.models.serving.observing import Answered
+from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.tokens import Access, new_token
 from starlette.testclient import TestClient
@@ -20,7 +20,7 @@ from tests.unit.serving.conftest import BASE
 ID = "0123456789abcdef" * 2
 
 
-class Kept:
+class Kept(Observer):
     """A log that keeps what it is given."""
 
     lost = 3

@@ -22,7 +22,7 @@ from tests.unit.serving.conftest import BASE, TABLE, sum_of
 
 
 @dataclass
-class Kept:
+class Kept(Observer):
     """Keeps what it is told."""
 
     told: list[Answered] = field(default_factory=list)
@@ -31,7 +31,7 @@ class Kept:
         self.told.append(answered)
 
 
-class Broken:
+class Broken(Observer):
     def answered(self, answered: Answered) -> None:
         raise RuntimeError(f"no room for {answered.request_id}")
 

@@ -16,7 +16,7 @@ from mlratchet.models.serving.asked import CLIENT_KEY, REPLAYED
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.metrics import Metrics
-from mlratchet.models.serving.observing import Answered
+from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.routing import in_share
 from mlratchet.models.serving.shadow import MOST_WAITING, Shadow
 from mlratchet.models.serving.slot import Beside, Slot
@@ -26,7 +26,7 @@ from starlette.testclient import TestClient
 from tests.unit.serving.conftest import BASE, TABLE, sum_of
 
 
-class Kept:
+class Kept(Observer):
     """Keeps what it is told."""
 
     def __init__(self) -> None:
