@@ -43,7 +43,9 @@ class ServingRequests:
         """Idempotent: a file that says the same stays as it is."""
         file = self.file(request.pipeline)
         file.parent.mkdir(parents=True, exist_ok=True)
-        held = {"pipeline": request.pipeline, "serving": request.config.model_dump(mode="json")}
+        said = request.config.model_dump(mode="json")
+        form = said.pop("form", [])  # beside the rest: a server of an earlier release goes on with what it knows
+        held = {"pipeline": request.pipeline, "serving": said, **({"form": form} if form else {})}
         text = json.dumps(held, sort_keys=True)
         if not file.is_file() or file.read_text() != text:
             write_atomically(file, text)
@@ -69,7 +71,8 @@ class ServingRequests:
 def _read(file: Path) -> ServingRequest | None:
     try:
         held = json.loads(file.read_text())
-        config = ServingConfig.model_validate_json(json.dumps(held["serving"]))  # a pair is a list in JSON
+        said = {"form": held.get("form", []), **held["serving"]}
+        config = ServingConfig.model_validate_json(json.dumps(said))  # a pair is a list in JSON
         return ServingRequest(pipeline=held["pipeline"], config=config)
     except (OSError, ValueError, KeyError, TypeError) as error:
         words = " ".join(str(error).split())[:300]

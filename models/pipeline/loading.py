@@ -121,10 +121,21 @@ def fill_in_schema(document: dict[str, Any], folder: Path | None, lines: Lines, 
     if takes_a_schema(str(workload.setdefault("use", OVER_A_SCHEMA)), workload["parameters"]):
         said = {"schema": plain_schema(schema), "preparation": whole_preparation(document.get("preparation"))}
         workload["parameters"] |= {name: value for name, value in said.items() if value is not None}
+    fill_in_form(document, schema.get("fields"))
     if isinstance(source, dict) and source.get("format") in TABLES:
         for role, option in ROLES.items():
             if isinstance(schema.get(role), str):
                 source.setdefault(option, schema[role])
+
+
+def fill_in_form(document: dict[str, Any], fields: Any) -> None:
+    """The order of the fields, which is that of a person's table, stands where the server reads it: what is published
+    has its keys in the order of the alphabet."""
+    if not isinstance(fields, Mapping) or [*fields] == sorted(map(str, fields)):
+        return
+    serving = document.setdefault("serving", {})
+    if isinstance(serving, dict):  # what is wrong there is told when it is validated
+        serving.setdefault("form", [*fields])
 
 
 def fill_in_shared_policy(gates: dict[str, Any], folder: Path | None, lines: Lines, where: str) -> None:

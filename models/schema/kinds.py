@@ -18,6 +18,7 @@ from mlratchet.models.schema.notation import Notation
 from mlratchet.models.schema.number_cells import read_numbers, why_not
 from mlratchet.models.schema.numbers import LARGEST
 from mlratchet.models.schema.several import in_parts
+from mlratchet.models.schema.time_formats import example_of
 from mlratchet.models.schema.times import TYPE, read_moments, read_times
 
 SHOWN = 60  # characters of a value in a message
@@ -146,9 +147,8 @@ def _times(
         cells = text_of(name, raw, missing)
         values = read_times(cells, form)
         bad = np.asarray(cells.is_valid()) & np.asarray(values.is_null())
-        faults.append(
-            Fault(rows=bad, rule="not_a_time", words=lambda row: f"got {_shown(cells[row])}, expected a time as {form}")
-        )
+        expected = f"expected a time as {form}, e.g. {example_of(form)}"
+        faults.append(Fault(rows=bad, rule="not_a_time", words=lambda row: f"got {_shown(cells[row])}, {expected}"))
     elif pa.types.is_timestamp(raw.type) or pa.types.is_date(raw.type):
         values = read_moments(raw)
         bad = np.asarray(raw.is_valid()) & np.asarray(values.is_null())

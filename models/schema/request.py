@@ -16,6 +16,7 @@ from mlratchet.models.schema.kinds import SHOWN, read_column, type_of
 from mlratchet.models.schema.nested import as_float, flat
 from mlratchet.models.schema.notation import Notation
 from mlratchet.models.schema.plain import are_plain
+from mlratchet.models.schema.time_formats import ISO, example_of
 from mlratchet.models.schema.times import iso, read_times
 
 WORDS: Mapping[Kind, str] = {
@@ -91,6 +92,10 @@ def _table(rows: Sequence[Mapping[str, Any]], schema: Schema, notation: Notation
         if broken:
             number, fault = min(broken, key=lambda one: one[0])
             rule, words = fault.told(number)
+            form = _form_of(name, field, notation)
+            if rule == "not_a_time" and form != ISO:
+                got = words.partition(", expected")[0]
+                words = f"{got}, expected a time as {form}, e.g. {example_of(form)} or {example_of(ISO)}"
             raise FieldError(name, rule, words, row=number if several else None)
         columns[name] = column.values
     return pa.table(columns)
@@ -141,8 +146,13 @@ def _array(name: str, values: list[Any], field: Field, notation: Notation | None
     text = pa.array(values, type=pa.string())
     if field.kind != "time":
         return text
-    form = field.format or (notation.times.get(name) if notation is not None else None) or "iso"
-    return text if form == "iso" else _first_given(read_times(text, form), text)
+    form = _form_of(name, field, notation)
+    return text if form == ISO else _first_given(read_times(text, form), text)
+
+
+def _form_of(name: str, field: Field, notation: Notation | None) -> str:
+    """In which format a time is understood beside ISO 8601."""
+    return field.format or (notation.times.get(name) if notation is not None else None) or ISO
 
 
 def _first_given(read: pa.Array, text: pa.Array) -> pa.Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from collections.abc import Mapping
 from typing import Literal
@@ -9,6 +10,7 @@ from typing import Literal
 from mlratchet.models.nearest import nearest_hint
 
 ISO, UNIX, UNIX_MS = "iso", "unix", "unix_ms"
+EXAMPLE = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)  # which cannot be read with day and month exchanged
 NAMED = (ISO, UNIX, UNIX_MS)
 CODES: Mapping[str, str] = {  # code -> what it reads; each is a named group of the format's expression
     "Y": r"\d{4}",
@@ -64,6 +66,13 @@ def pattern_of(text: str) -> str:
     return "^" + "".join(
         f"(?P<{part}>{CODES[part]})" if place % 2 else re.escape(part) for place, part in enumerate(parts)
     ) + "$"  # fmt: skip
+
+
+def example_of(text: str) -> str:
+    """31 January 2026, noon in UTC, as a format (or its name) writes it."""
+    if text in (UNIX, UNIX_MS):
+        return str(round(EXAMPLE.timestamp()) * (1 if text == UNIX else 1000))
+    return EXAMPLE.strftime(text) if text != ISO else EXAMPLE.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def candidates(cell: str) -> tuple[str, ...]:

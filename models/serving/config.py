@@ -38,6 +38,9 @@ class ServingConfig(StrictModel):
     """Column of a table -> its value in a request that lacks it, for clients that do not know a new column yet."""
     ranges: dict[str, tuple[float, float]] = Field(default_factory=dict)
     """Column of a table -> lowest and highest value; a request outside is refused."""
+    form: tuple[str, ...] = Field(default=(), strict=False, exclude_if=lambda value: not value)
+    """Fields in the order in which the page to try the model asks for them; without it that of the schema. What is not
+    named comes last."""
     poll_seconds: float = Field(default=1.0, gt=0, le=3600)
     """How often it is asked whether there is a new champion; of pipelines that share a process, the shortest holds."""
     canary: CanaryConfig | None = Field(default=None, exclude_if=lambda value: value is None)

@@ -151,7 +151,9 @@ class Endpoint:
 
     async def form(self, _: Request) -> ASGIApp:
         """What that form is made of."""
-        return json_reply(form_of(self.name, self.slot.current), 200, [version_header(self.slot.version)])
+        return json_reply(
+            form_of(self.name, self.slot.current, self.config.form), 200, [version_header(self.slot.version)]
+        )
 
     def facts(self) -> dict[str, Any]:
         """What is served, why a newer champion could not be loaded, and what went wrong."""

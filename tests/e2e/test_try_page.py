@@ -30,7 +30,7 @@ from sklearn.datasets import load_digits
 
 from tests.conftest import wait_for
 from tests.listening import listening
-from tests.unit.serving.six_schemas import predictor_of, wav
+from tests.unit.serving.six_schemas import Kind, predictor_of, predictor_over, wav
 
 CHROMIUM = shutil.which("chromium")
 pytestmark = [
@@ -39,6 +39,13 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)"),
 ]
 PATIENCE_MS = 30_000
+DAYS = Kind(
+    fields={
+        "when": {"kind": "time", "format": "%d.%m.%Y %H:%M"}, "day": {"kind": "time", "format": "%d.%m.%Y"},
+        "amount": {"kind": "number"},
+    },
+    example={"when": "28.02.2026 17:45", "day": "28.02.2026", "amount": 3},
+)  # fmt: skip
 NOTES = {"arrived broken and late": 1, "fits well, lovely colour": 0, "broken zip": 1, "lovely, would buy again": 0}
 
 
@@ -89,10 +96,11 @@ def shop() -> Predictor:
 def url() -> Iterator[str]:
     """Of a server of four pipelines."""
     app = ServingApp(Metrics())
-    for name, predictor in {"digits": digits(), "shop": shop(), "sounds": predictor_of("sound")}.items():
+    served = {"digits": digits(), "shop": shop(), "sounds": predictor_of("sound"), "days": predictor_over(DAYS)}
+    for name, predictor in served.items():
         slot = Slot()
         slot.swap(predictor)
-        app.take_up(Endpoint(name, slot, ServingConfig(), metrics=app.metrics))
+        app.take_up(Endpoint(name, slot, ServingConfig(form=("when", "day", "amount")), metrics=app.metrics))
     with listening(app) as place:
         yield f"http://{place}"
 
@@ -171,6 +179,25 @@ def test_a_row_with_words_is_filled_answered_and_explained(page: Page, url: str)
     strongest = page.locator("#why .bars .name").first.inner_text()
     assert strongest in ("price", "note")
     shoot(page, "try-shop")
+
+
+def test_a_day_is_typed_as_the_data_write_it_or_picked_in_the_calendar(page: Page, url: str) -> None:
+    page.goto(f"{url}/days/")
+    expect(page.locator(".field label")).to_have_text(["when", "day", "amount"])
+    assert page.get_by_label("day").get_attribute("placeholder") == "31.01.2026"
+    page.get_by_label("when").fill("28.02.2026 17:45")
+    page.get_by_label("amount").fill("3")
+    page.locator(".field", has_text="day").locator("input[type=date]").fill("2026-02-28")
+    assert page.get_by_label("day").input_value() == "28.02.2026"
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator(".said")).to_be_visible()
+    page.get_by_label("day").fill("31.02.2026")
+    page.get_by_role("button", name="Ask").click()
+    expect(page.locator("#problem")).to_contain_text("day: got '31.02.2026', expected a time as %d.%m.%Y")
+    expect(page.locator(".said")).to_have_count(0)  # what was answered before is no answer to this
+    page.locator("input[type=datetime-local]").fill("2026-03-01T08:30")
+    assert page.get_by_label("when").input_value() == "01.03.2026 08:30"
+    shoot(page, "try-days")
 
 
 def test_a_sound_is_dropped_drawn_and_explained(page: Page, url: str) -> None:

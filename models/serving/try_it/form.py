@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.request import WORDS
+from mlratchet.models.schema.time_formats import ISO, example_of
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.reading.parts import PICTURE
 from mlratchet.models.sources.record import InputSpec
@@ -16,17 +18,18 @@ Json = dict[str, Any]
 ARRAY = "array"  # the one field of a model whose input has no name: the example itself
 
 
-def form_of(name: str, predictor: Predictor | None) -> Json:
-    """As JSON for the page."""
+def form_of(name: str, predictor: Predictor | None, order: Sequence[str] = ()) -> Json:
+    """As JSON for the page. `order`: fields that come first, in this order."""
     if predictor is None:
         return {"name": name, "version": None, "fields": []}
     signature = predictor.signature
+    places = {field: place for place, field in enumerate(order)}
     return {
         "name": name,
         "version": predictor.version,
         "task": signature.task.rpartition(":")[2],
         "classes": list(signature.classes),
-        "fields": _fields(signature),
+        "fields": sorted(_fields(signature), key=lambda field: places.get(field["name"], len(places))),
     }
 
 
@@ -71,6 +74,8 @@ def _written(field: Field) -> str:
     """What a control does not say by itself."""
     if field.kind == "letters" and field.letters:
         return f"of {field.letters}"
+    if field.kind == "time" and field.format not in (None, ISO):
+        return f"as in your data, {example_of(str(field.format))}, or as {example_of(ISO)}"
     return WORDS[field.kind] if field.kind in ("time", "tensor") else ""
 
 
@@ -86,6 +91,8 @@ def _of_schema(name: str, field: Field) -> Json:
         "whole": field.whole,
         "values": list(field.values) if field.values is not None else None,
     }
+    if field.kind == "time":
+        told |= {"format": field.format or ISO, "example": example_of(field.format or ISO)}
     if field.kind == "tensor":
         told["value"] = np.zeros(field.shape or ()).tolist()
     return told

@@ -25,7 +25,7 @@ function boxOf(field) {
   const box = make("div", undefined, "field"), label = make("label", field.label ?? field.name);
   const drawn = field.kind === "image" || field.kind === "audio";
   const widget = widgetOf(field, drawn ? answer : () => {});
-  label.htmlFor = widget.element.id;
+  label.htmlFor = (widget.control ?? widget.element).id;
   if (field.unit) label.append(make("span", ` in ${field.unit}`, "unit"));
   if (!field.needed) label.append(make("span", " · may be left out", "optional"));
   box.append(label, widget.element);
@@ -66,7 +66,8 @@ async function answer() {
   const alone = form.fields.length === 1 && form.fields[0].alone;
   const body = JSON.stringify({instances: [alone ? example[form.fields[0].name] : example]});
   const told = await ask("predict", body);
-  if (!told || mine !== asked) return;
+  if (mine !== asked) return;
+  if (!told) return place("answer").replaceChildren(make("p", "No answer to this.", "quiet"));
   showAnswer(place("answer"), told.predictions[0], told.version);
   const why = await ask("explain", body);
   if (!why || mine !== asked) return;

@@ -11,6 +11,7 @@ export function make(tag, words, kind) {
 export function widgetOf(field, changed) {
   if (field.kind === "image") return picture(field, changed);
   if (field.kind === "audio") return sound(field, changed);
+  if (field.kind === "time") return moment(field, changed);
   return written(field, changed);
 }
 
@@ -45,7 +46,6 @@ function controlOf(field) {
     if (field.minimum != null) input.min = field.minimum;
     if (field.maximum != null) input.max = field.maximum;
   }
-  if (field.kind === "time") input.placeholder = "2026-01-31T12:00:00Z";
   return input;
 }
 
@@ -54,6 +54,32 @@ function choice(field) {
   if (!field.needed) list.append(new Option("not given", ""));
   for (const value of field.values) list.append(new Option(value, value));
   return list;
+}
+
+// A time is typed as the data write it; the calendar of the browser fills that in.
+function moment(field, changed) {
+  const typed = written(field, changed), pick = make("input"), open = make("button", "Calendar"), box = make("div", undefined, "moment");
+  const clock = !field.format.includes("%") || /%[HMS]/.test(field.format);
+  typed.element.placeholder = field.example;
+  pick.type = clock ? "datetime-local" : "date";
+  pick.tabIndex = -1;
+  pick.setAttribute("aria-hidden", "true");
+  open.type = "button";
+  open.addEventListener("click", () => pick.showPicker());
+  pick.addEventListener("change", () => { if (pick.value) typed.element.value = inFormat(pick.value, field.format); changed(); });
+  box.append(typed.element, open, pick);
+  return {...typed, element: box, control: typed.element};
+}
+
+// What a picker says ("2026-01-31T12:00", or a day alone), in a format of the schema.
+export function inFormat(picked, format) {
+  const [Y, m, d, H = "00", M = "00"] = picked.split(/[-T:]/);
+  const seconds = Date.UTC(Y, m - 1, d, H, M) / 1000;
+  if (format === "unix") return String(seconds);
+  if (format === "unix_ms") return String(seconds * 1000);
+  if (!format.includes("%")) return picked;
+  const parts = {Y, y: Y.slice(-2), m, d, H, M, S: "00", f: "000000", z: "+0000"};
+  return format.replace(/%(.)/g, (_, code) => parts[code]);
 }
 
 async function base64(blob) {

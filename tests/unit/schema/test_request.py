@@ -73,7 +73,7 @@ def test_types_are_those_of_rows_that_were_read() -> None:
         ({"Menge": 1.5}, "Menge", "not_whole", "got 1.5, expected no fraction"),
         ({"Land": "de"}, "Land", "unknown_value", "got 'de', expected one of DE, AT"),
         ({"Land": 3}, "Land", "not_text", "got a number, expected text"),
-        ({"wann": "24.12.2026"}, "wann", "not_a_time", "got '24.12.2026', expected a time as iso"),
+        ({"wann": "24.12.2026"}, "wann", "not_a_time", "got '24.12.2026', expected a time as iso, e.g. 2026-01-31T"),
         ({"wann": 17}, "wann", "not_text", "expected a time as text"),
         ({"bild": "%%%"}, "bild", "not_base64", "expected the bytes of the image in base64"),
         ({"gen": "ACGU"}, "gen", "strange_letter", "got 'U' at place 4, expected letters of ACGTN"),
