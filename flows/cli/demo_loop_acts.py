@@ -10,14 +10,19 @@ from typing import Any, Protocol
 from mlratchet.flows.cli.demo_loop_timeline import told_by_records
 from mlratchet.flows.cli.demo_loop_traffic import Traffic
 from mlratchet.flows.cli.demo_loop_world import LoopWorld
+from mlratchet.models.inference_log.config import LabelsConfig
+from mlratchet.models.pipeline.spec import PipelineSpec
+from mlratchet.models.pipeline.store import load_pipeline
 from mlratchet.models.promotion.canary.entry import CanaryEntry
-from mlratchet.tasks.wiring import Adapters
+from mlratchet.tasks.actions.watch_promotion import in_words, said_by, stretch, watch_promotion
+from mlratchet.tasks.wiring import Adapters, deployed_revision
 
 FIRST, SECOND, THIRD, FOURTH = "2026-11-01", "2026-11-20", "2026-11-21", "2026-11-22"  # days of deliveries
 LOOK_S = 2.0  # between two looks of the monitor
 QUIET_WINDOWS, MORE_WINDOWS = 1, 4  # measured before anything changes, and where nothing does
 PATIENCE_S = 600.0  # for an alarm, a run or a way back; idle cores need a tenth of it
 CANARY_PATIENCE_S = 900.0
+PROBATION_PATIENCE_S = 1800.0  # half of what the pipeline files give it
 
 
 class Storyteller(Protocol):
@@ -126,13 +131,18 @@ class LoopDemo:
         ):
             return
         before, version = self.generation(), pulled[0].version
-        self.watch_for(lambda: None, LOOK_S)  # the version before is seen on live requests
+        # what was seen of the version before ends with the promotion: too little of it decides nothing, for good
+        seen = self.watch_for(lambda: self.has_labels_enough() or None, PATIENCE_S)
+        if not self.story.expect(bool(seen), "the version before has the labels that a probation asks for"):
+            return
         promote_by_override(
             self.adapters, self.world.name, version, reason="the test rows say that it is better", expires="1h"
         )
         self.story.say(f"version {version} is promoted by an override, past its canary")
-        self.watch_for(lambda: self.went_back(before) or None, PATIENCE_S)
-        self.story.expect(self.went_back(before), "its probation on live requests takes it back")
+        self.watch_for(lambda: self.went_back(before) or None, PROBATION_PATIENCE_S)
+        self.story.expect(
+            self.went_back(before), f"its probation on live requests takes it back; {self.probation_in_words()}"
+        )
 
     def bad_data_stop_a_retrain(self) -> None:
         """Nothing is retrained on such data until good ones come."""
@@ -205,6 +215,30 @@ class LoopDemo:
         """Whether the newest entry undoes a promotion that came after generation `before`."""
         head = self.adapters.ledger.head(self.world.name)
         return head is not None and head.generation > before + 1 and head.action == "rollback"
+
+    def has_labels_enough(self) -> bool:
+        """Whether the champion's answers of late have as many labels as a probation asks for."""
+        head, spec, now_s = self.adapters.ledger.head(self.world.name), self.spec(), time.time()
+        assert head is not None
+        assert spec.monitoring is not None
+        config = spec.monitoring.probation
+        assert config is not None
+        since_s = max(head.at_s, now_s - config.seconds)
+        seen = stretch(self.adapters, self.world.name, head, since_s=since_s, until_s=now_s)
+        said = said_by(self.adapters, seen, head, spec.serving.labels or LabelsConfig(), now_s)
+        return not seen.problems and len(said.right) >= config.minimum_labels
+
+    def probation_in_words(self) -> str:
+        """How the newest promotion stands."""
+        spec = self.spec()
+        assert spec.monitoring is not None
+        assert spec.monitoring.probation is not None
+        watched = watch_promotion(self.adapters, self.world.name, spec.monitoring.probation, spec.serving.labels)
+        return in_words(watched) if watched is not None else "no promotion is in its probation"
+
+    def spec(self) -> PipelineSpec:
+        """The pipeline file as it is deployed."""
+        return load_pipeline(self.adapters.store, deployed_revision(self.adapters, self.world.name))
 
     def holds(self) -> list[str]:
         """What holds the pipeline."""
