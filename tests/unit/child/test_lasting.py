@@ -24,7 +24,7 @@ def lasting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lasting
     (tmp_path / "foreign.py").write_text(FOREIGN)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RATCHET_S3_SECRET_KEY", "secret")
-    made = LastingChild(closed=(tmp_path / "home",), most_s=20.0, log=lambda _: None)
+    made = LastingChild(closed=(tmp_path / "home",), most_s=120.0, log=lambda _: None)
     yield made
     made._end()
 

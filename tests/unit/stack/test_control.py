@@ -13,6 +13,8 @@ from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.stack import control
 from mlratchet.models.errors import InfrastructureError
 
+from tests.conftest import wait_for
+
 SUPERVISOR = """
 import fcntl, json, os, signal, sys, time
 from pathlib import Path
@@ -21,7 +23,7 @@ signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 with (home / "run" / "supervisor.lock").open("a+") as lock:
     fcntl.flock(lock, fcntl.LOCK_EX)
     (home / "run" / "supervisor.pid").write_text(str(os.getpid()))
-    time.sleep(60)
+    time.sleep(600)
 """
 
 
@@ -54,10 +56,9 @@ def test_down_while_up_waits_ends_both(home: Path) -> None:
 
     starting = threading.Thread(target=bring_up)
     starting.start()
-    while control.supervisor_pid(home) is None:
-        pass
+    wait_for("the supervisor", lambda: control.supervisor_pid(home) is not None)
     control.down(home)
-    starting.join(30)
+    starting.join(60)
     assert not starting.is_alive()
     assert "was stopped while it came up" in ended[0]
     assert control.supervisor_pid(home) is None
@@ -76,11 +77,10 @@ def test_two_at_once_share_one_supervisor(home: Path) -> None:
     both = [threading.Thread(target=bring_up) for _ in range(2)]
     for one in both:
         one.start()
-    while control.supervisor_pid(home) is None:
-        pass
+    wait_for("the supervisor", lambda: control.supervisor_pid(home) is not None)
     make_healthy(home)
     for one in both:
-        one.join(30)
+        one.join(60)
     assert errors == []
     assert len(marked_processes(STACK_MARK, str(home))) == 1
 
@@ -88,7 +88,7 @@ def test_two_at_once_share_one_supervisor(home: Path) -> None:
 def test_a_supervisor_that_ends_at_once_is_told(home: Path) -> None:
     (home.parent / "program.py").write_text("raise SystemExit(3)")
     with pytest.raises(InfrastructureError, match=r"ended at once \(exit code 3\)"):
-        control.up(home, timeout_s=5)
+        control.up(home, timeout_s=50)
 
 
 def test_down_of_a_folder_that_never_was_up_makes_nothing(tmp_path: Path) -> None:
