@@ -97,7 +97,8 @@ def upload(
 ) -> None:
     """Put files into the raw bucket, below the source prefix of a pipeline. Any S3 client does the same.
 
-    A file that is there by that name is replaced; all files that lie there are one delivery.
+    A file that is there by that name is replaced; all files that lie there are one delivery. `ratchet raw ls NAME`
+    lists them, and `ratchet raw rm NAME KEY` takes one away again.
     """
     from mlratchet.flows.cli.output import emit, progress_bar
     from mlratchet.infra.seed import upload_files
