@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
+SHOWN = 20  # of the objects that were uploaded
+
 
 class Delivery(StrEnum):
     """The deliveries of the demo's data."""
@@ -110,7 +112,11 @@ def upload(
     raw = adapters.bucket(source.bucket) if source.bucket else adapters.raw
     with progress_bar("Uploading", hidden=as_json) as advance:
         keys = upload_files(raw, source.prefix, files, on_progress=advance)
-    emit({"bucket": raw.bucket, "keys": keys}, [f"s3://{raw.bucket}/{key}" for key in keys], as_json=as_json)
+    lines = [f"s3://{raw.bucket}/{key}" for key in keys[:SHOWN]]
+    lines += [f"and {len(keys) - SHOWN:,} more"] if len(keys) > SHOWN else []
+    back = f"`ratchet raw rm {pipeline} NAME` takes one away again"
+    lines.append(f"{len(keys):,} objects: `ratchet run {pipeline}` reads them, {back}")
+    emit({"bucket": raw.bucket, "keys": keys}, lines, as_json=as_json)
 
 
 def import_weights(
