@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -71,20 +72,37 @@ def bring_to(
     return total
 
 
+def _files_of(path: Path) -> list[Path]:
+    """Itself, or all below it. Raises ``DataError`` for what is not there or cannot be read: nothing is left out."""
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"{error.filename}: cannot be read: {error.strerror}; nothing was uploaded") from error
+
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    folders = os.walk(path, onerror=refuse) if path.is_dir() else [(str(path.parent), [], [path.name])]
+    found = sorted(file for folder, _, names in folders for name in names if (file := Path(folder, name)).is_file())
+    for file in found:
+        if not os.access(file, os.R_OK):
+            raise DataError(f"{file}: cannot be read: permission denied; nothing was uploaded")
+    return found
+
+
 def upload_files(
     raw: ObjectStore, prefix: str, paths: Sequence[Path], *, on_progress: Callable[[int, int], None]
 ) -> list[str]:
     """Upload files, and folders with their structure, below `prefix`; returns the keys.
 
-    Raises ``DataError`` when a path does not exist or holds no file.
+    Raises ``DataError``, before anything is sent, when a path does not exist, cannot be read or holds no file, and for
+    two files that would have one name.
     """
     jobs: dict[str, Path] = {}
     for path in paths:
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder")
-        inside = [file for file in sorted(path.rglob("*")) if file.is_file()] if path.is_dir() else [path]
         base = path if path.is_dir() else path.parent
-        jobs |= {f"{prefix.rstrip('/')}/{file.relative_to(base).as_posix()}": file for file in inside}
+        for file in _files_of(path):
+            key = f"{prefix.rstrip('/')}/{file.relative_to(base).as_posix()}"
+            if not jobs.setdefault(key, file).samefile(file):
+                raise DataError(f"{file} and {jobs[key]}: both would be {raw.bucket}/{key}; rename one of them")
     if not jobs:
         raise DataError(f"{', '.join(map(str, paths))}: no file to upload")
     with ThreadPoolExecutor(WRITERS) as pool:

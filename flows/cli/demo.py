@@ -33,14 +33,34 @@ def demo(
 ) -> None:
     """Start the stack and run the main job: two promotions, a damaged delivery, an unchanged re-run."""
     if loop:
+        require_files(pipeline or "loans")
         loop_on_the_stack(pipeline or "loans", drift=drift, seed=seed)
         return
     if fields:
-        from mlratchet.flows.cli.demo_fields import demo_fields
+        from mlratchet.flows.cli.demo_fields import FIELDS, demo_fields
 
+        require_files(*(one.pipeline for one in FIELDS))
         demo_fields()
         return
+    require_files(pipeline or "digits")
     main_job(pipeline or "digits")
+
+
+def require_files(*pipelines: str) -> None:
+    """Before anything is started. Raises ``ConfigurationError`` where the files that a demo is about are not here."""
+    from mlratchet.infra.settings import pipelines_folder
+    from mlratchet.models.errors import ConfigurationError
+    from mlratchet.models.pipeline.loading import find_pipeline
+
+    for name in pipelines:
+        try:
+            find_pipeline(pipelines_folder(), name)
+        except ConfigurationError as error:
+            raise ConfigurationError(
+                f"{error}: demos run in a checkout of Ratchet, whose deployments/pipelines they are about; go there "
+                "or name that folder with RATCHET_PIPELINES_DIR. With data of your own: `ratchet init DATA`; with "
+                "made-up data: `ratchet new NAME --like tabular`"
+            ) from error
 
 
 def loop_on_the_stack(pipeline: str, *, drift: str, seed: int) -> None:

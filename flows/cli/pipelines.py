@@ -93,20 +93,32 @@ def raw_rm(
         typer.Argument(help="Names as `ratchet raw ls` shows them; NAME/ is all below it."),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Everything below the source.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would go. Nothing is changed.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Delete objects of the raw bucket. Datasets of earlier runs keep their own copies; the next run reads without."""
+    """Take objects out of the raw bucket, such as a file that was uploaded by mistake; the next run reads without them.
+
+    Runs before keep what they read: copies of their own, or the versions that they pin. Nobody keeps what no run has
+    read yet. A person is taken out of all of it by `ratchet forget`.
+    """
     from mlratchet.flows.cli.output import emit
-    from mlratchet.tasks.actions.raw_objects import remove_raw, source_of
+    from mlratchet.tasks.actions.raw_objects import list_raw, remove_raw, source_of
     from mlratchet.tasks.wiring import open_adapters
 
     bucket, prefix = source_of(open_adapters(), pipeline)
-    gone = remove_raw(bucket, prefix, keys or [], everything=everything)
-    emit(
-        gone,
-        [*(f"deleted s3://{bucket.bucket}/{prefix}{key}" for key in gone), f"{len(gone)} objects"],
-        as_json=as_json,
-    )
+    gone = remove_raw(bucket, prefix, keys or [], everything=everything, dry_run=dry_run)
+    left = len(list_raw(bucket, prefix)) - (len(gone) if dry_run else 0)
+    verb = "would delete" if dry_run else "deleted"
+    lines = [f"{verb} s3://{bucket.bucket}/{prefix}{key}" for key in gone]
+    lines.append(f"{len(gone)} objects; {what_is_left(pipeline, left)}")
+    emit(gone, lines, as_json=as_json)
+
+
+def what_is_left(pipeline: str, objects: int) -> str:
+    """What the next run reads, and what runs before it keep."""
+    if not objects:
+        return f"nothing is left to read: `ratchet upload {pipeline} FILES` comes before the next run"
+    return f"the next run of {pipeline} reads the other {objects:,}; runs before keep what they read"
 
 
 def register(app: typer.Typer) -> None:

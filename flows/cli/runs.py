@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 
+SHOWN = 20  # of the objects that were uploaded
+
 
 class Delivery(StrEnum):
     """The deliveries of the demo's data."""
@@ -97,7 +99,8 @@ def upload(
 ) -> None:
     """Put files into the raw bucket, below the source prefix of a pipeline. Any S3 client does the same.
 
-    A file that is there by that name is replaced; all files that lie there are one delivery.
+    A file that is there by that name is replaced; all files that lie there are one delivery. `ratchet raw ls NAME`
+    lists them, and `ratchet raw rm NAME KEY` takes one away again.
     """
     from mlratchet.flows.cli.output import emit, progress_bar
     from mlratchet.infra.seed import upload_files
@@ -109,7 +112,11 @@ def upload(
     raw = adapters.bucket(source.bucket) if source.bucket else adapters.raw
     with progress_bar("Uploading", hidden=as_json) as advance:
         keys = upload_files(raw, source.prefix, files, on_progress=advance)
-    emit({"bucket": raw.bucket, "keys": keys}, [f"s3://{raw.bucket}/{key}" for key in keys], as_json=as_json)
+    lines = [f"s3://{raw.bucket}/{key}" for key in keys[:SHOWN]]
+    lines += [f"and {len(keys) - SHOWN:,} more"] if len(keys) > SHOWN else []
+    back = f"`ratchet raw rm {pipeline} NAME` takes one away again"
+    lines.append(f"{len(keys):,} objects: `ratchet run {pipeline}` reads them, {back}")
+    emit({"bucket": raw.bucket, "keys": keys}, lines, as_json=as_json)
 
 
 def import_weights(

@@ -13,11 +13,17 @@ from typing import Any
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.canonical import canonical_json, digest
+from mlratchet.models.identity.record_kinds import is_misnamed
 from mlratchet.models.identity.signed_records import ForeignRecord, UnsignedRecord, without_stamp
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
 from pydantic import Field
 
 READERS = 16  # threads
+MOVE_AWAY = (
+    "Ratchet wrote no such object: look at it, and move it out of registrations/ with an S3 client, which "
+    '`eval "$(ratchet env)"` gives address and keys'
+)
+PUT_BACK = "put it back from a copy of the bucket; `ratchet audit NAME` says of each pipeline what else was changed"
 
 
 class MadeOf(StrictModel):
@@ -113,27 +119,27 @@ def publish_registration(store: ObjectStore, record: Registration) -> Registrati
 
 
 def list_registrations(store: ObjectStore) -> dict[str, list[Registration]]:
-    """Every record by pipeline, versions ascending. Raises as `find_registration` does."""
+    """Every record by pipeline, versions ascending. Raises ``SecurityError`` where an object among them is none: what a
+    version needs is not known then."""
     records, damaged = readable_registrations(store)
     if damaged:
-        raise damaged[0]
+        more = f" (and {len(damaged) - 1} more: `ratchet reconcile` names each)" if len(damaged) > 1 else ""
+        raise SecurityError(f"{damaged[0]}{more}. Nothing was done: until then nobody knows what every version needs")
     return records
 
 
 def readable_registrations(store: ObjectStore) -> tuple[dict[str, list[Registration]], list[SecurityError]]:
-    """Every record that is one, by pipeline, versions ascending; and what is wrong with the others."""
+    """Every record that is one, by pipeline, versions ascending; and what is wrong with the others, and what to do."""
     found: dict[str, list[Registration]] = {}
     damaged: list[SecurityError] = []
 
     def read(key: str) -> Registration | SecurityError | None:
         try:
             return _parse(store, key)
-        except SecurityError as error:
-            return error
         except UnsignedRecord:
             return None  # of before records were signed: nothing is believed of it, and nothing undone
-        except ForeignRecord as error:
-            return SecurityError(str(error))
+        except (SecurityError, ForeignRecord) as error:
+            return SecurityError(f"{error}; {MOVE_AWAY if is_misnamed(key) else PUT_BACK}")
 
     keys = [info.key for info in store.list("registrations/")]
     with ThreadPoolExecutor(READERS) as pool:

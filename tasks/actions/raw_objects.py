@@ -35,20 +35,32 @@ def list_raw(bucket: ObjectStore, prefix: str) -> list[RawLine]:
     ]
 
 
-def remove_raw(bucket: ObjectStore, prefix: str, keys: Sequence[str], *, everything: bool) -> list[str]:
-    """Delete objects by their names below the prefix; a name that ends in a slash is all that is below it.
+def chosen_raw(bucket: ObjectStore, prefix: str, keys: Sequence[str], *, everything: bool) -> list[str]:
+    """Which objects are meant, by their names below the prefix; also as `s3://BUCKET/KEY`, as `ratchet upload` prints
+    them. A name that ends in a slash is all that is below it.
 
-    Snapshots that were taken keep their own copies. Raises ``ConfigurationError`` for nothing named, ``DataError`` for
-    a name that there is not; nothing is deleted then.
+    Raises ``ConfigurationError`` for nothing named, ``DataError`` for a name that there is not.
     """
     if everything == bool(keys):
         raise ConfigurationError("name what to remove, or --all; one of the two")
     held = [line["key"] for line in list_raw(bucket, prefix)]
-    chosen = {name for key in keys for name in held if name == key or (key.endswith("/") and name.startswith(key))}
-    for key in keys:
-        if not any(name == key or (key.endswith("/") and name.startswith(key)) for name in held):
+    chosen: set[str] = set()
+    for key in (one.removeprefix(f"s3://{bucket.bucket}/{prefix}") for one in keys):
+        meant = [name for name in held if name == key or (key.endswith("/") and name.startswith(key))]
+        if not meant:
             raise DataError(f"s3://{bucket.bucket}/{prefix}{key}: no such object; {nearest_hint(key, held[:1000])}")
-    gone = sorted(held if everything else chosen)
-    for key in gone:
+        chosen.update(meant)
+    return sorted(held if everything else chosen)
+
+
+def remove_raw(
+    bucket: ObjectStore, prefix: str, keys: Sequence[str], *, everything: bool, dry_run: bool = False
+) -> list[str]:
+    """Delete what `chosen_raw` finds, or nothing of it; returns the names below the prefix.
+
+    Snapshots that were taken keep their own copies, or the versions that they pin. Raises as `chosen_raw` does.
+    """
+    gone = chosen_raw(bucket, prefix, keys, everything=everything)
+    for key in gone if not dry_run else ():
         bucket.delete(prefix + key)
     return gone

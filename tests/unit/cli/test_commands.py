@@ -132,3 +132,11 @@ def test_an_audit_without_keys_or_bucket_says_what_it_needs(ratchet: Cli, tmp_pa
     told = ratchet("audit", "digits", "--trusted-keys", "keys.json", "--endpoint", "http://127.0.0.1:9", code=6).stderr
     assert "keys.json: not a list of trusted keys" in told
     assert "is not a time" in ratchet("champion", "digits", "--at", "yesterday", code=2).stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--loop",), ("--fields",)])
+def test_demo_outside_a_checkout_says_where_it_runs_before_it_starts(ratchet: Cli, more: tuple[str, ...]) -> None:
+    said = ratchet("demo", *more, code=2).stderr
+    assert "demos run in a checkout of Ratchet" in said
+    assert "`ratchet init DATA`" in said
+    assert not (ratchet.folder / "home").exists()

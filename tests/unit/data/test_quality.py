@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -129,3 +131,26 @@ def test_uploading_keeps_the_structure_of_a_folder(raw: MemoryStore, tmp_path: A
     assert sorted(keys) == sorted(info.key for info in raw.list()) == ["mine/images/0.png", "mine/labels.csv"]
     with pytest.raises(DataError, match="no such file"):
         upload_files(raw, "mine/", [tmp_path / "absent"], on_progress=lambda d, t: None)
+
+
+def test_two_files_of_one_name_and_what_cannot_be_read_are_said_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw, names = MemoryStore(), ("a/day.csv", "b/day.csv")
+    for name in names:
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text("1\n")
+    with pytest.raises(DataError, match=r"b/day\.csv and .*a/day\.csv: both would be memory/mine/day\.csv"):
+        upload_files(raw, "mine/", [tmp_path / name for name in names], on_progress=lambda d, t: None)
+
+    def closed(_: object, onerror: Callable[[OSError], None]) -> list[object]:
+        onerror(PermissionError(13, "Permission denied", "closed"))
+        return []
+
+    monkeypatch.setattr("os.walk", closed)
+    with pytest.raises(DataError, match="closed: cannot be read: Permission denied; nothing was uploaded"):
+        upload_files(raw, "mine/", [tmp_path], on_progress=lambda d, t: None)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    with pytest.raises(DataError, match=r"day\.csv: cannot be read"):
+        upload_files(raw, "mine/", [tmp_path / names[0]], on_progress=lambda d, t: None)
+    assert list(raw.list()) == []

@@ -127,7 +127,10 @@ def raw_bucket() -> MemoryStore:
 def test_raw_objects_are_those_of_the_folder_alone(raw_bucket: MemoryStore) -> None:
     assert [one["key"] for one in list_raw(raw_bucket, "plant/")] == ["2026/b.csv", "2026/c.csv", "a.csv"]
     assert list_raw(raw_bucket, "plant/")[0]["size_bytes"] == 4
-    assert remove_raw(raw_bucket, "plant/", ["2026/"], everything=False) == ["2026/b.csv", "2026/c.csv"]
+    assert remove_raw(raw_bucket, "plant/", ["2026/"], everything=False, dry_run=True) == ["2026/b.csv", "2026/c.csv"]
+    assert len(list_raw(raw_bucket, "plant/")) == 3  # a dry run changes nothing
+    printed = [f"s3://{raw_bucket.bucket}/plant/2026/b.csv", "2026/c.csv"]  # as `upload` says it, and as `ls` does
+    assert remove_raw(raw_bucket, "plant/", printed, everything=False) == ["2026/b.csv", "2026/c.csv"]
     assert remove_raw(raw_bucket, "plant/", [], everything=True) == ["a.csv"]
     assert [info.key for info in raw_bucket.list()] == ["plant-old/a.csv"]
 
