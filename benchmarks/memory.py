@@ -5,9 +5,10 @@
 A table of three numbers, an id and a text of 200 characters, over a store in a folder: a snapshot; records read in a
 child, checked and sorted, divided, measured, judged; shards, prepared; a second delivery measured against the first;
 one epoch of a small network by two ranks over mapped shards; test rows scored, kept, judged and held against what was
-delivered. Every process of it lies in one memory group (cgroup). What is told of each step is the anonymous memory of
-all of them together; files that are mapped are not among it. With `--limit` the group may not have more than so many
-MB, whatever it is: what is above is killed. `--small` is for tests: longer texts, and less is held at once.
+delivered; at last all that was delivered is scored by the exported program, as `ratchet score` does. Every process of
+it lies in one memory group (cgroup). What is told of each step is the anonymous memory of all of them together; files
+that are mapped are not among it. With `--limit` the group may not have more than so many MB, whatever it is: what is
+above is killed. `--small` is for tests: longer texts, and less is held at once.
 """
 
 from __future__ import annotations
@@ -192,7 +193,7 @@ def road(folder: Path, megabytes: int, watch: Watch, characters: int = NOTE) -> 
     raw.put_stream("t/more.csv", made_elsewhere(rows, max(1, rows // 50), characters))
     delivered(folder, raw, store, watch, made, ", again")
     with watch.step("training"):
-        model = by_two_ranks(home, store, made)
+        model, result = by_two_ranks(home, store, made)
     with watch.step("scoring"):
         outputs = score(model, load_split(store, made, "test"))
         save_rows(store, outputs)
@@ -202,6 +203,11 @@ def road(folder: Path, megabytes: int, watch: Watch, characters: int = NOTE) -> 
         ours, theirs = (load_index(store, made, ("no", "yes")).entries for _ in range(2))
         assert not redelivered(outputs.ids, ours, theirs).changed
     assert len(outputs.ids) == made.rows["test"]
+    with watch.step("export"):
+        signature = exported(folder / "artifact", store, made, model, result)
+    with watch.step("batch scoring"):
+        told = batch_scored(folder, raw, store, made, signature)
+    assert told.scored == rows + max(1, rows // 50)
     size = (raw.head("t/rows.csv").size_bytes + raw.head("t/more.csv").size_bytes) >> 20
     return {
         "rows": rows,
@@ -273,8 +279,8 @@ def judged(spec: Any, gate: str, **evidence: Any) -> None:
     assert told.verdict == "pass", told
 
 
-def by_two_ranks(home: Path, store: Any, made: Any) -> Any:
-    """The network as they trained it, asked in a child."""
+def by_two_ranks(home: Path, store: Any, made: Any) -> tuple[Any, Any]:
+    """The network as they trained it, asked in a child, and what came of the training."""
     from mlratchet.infra.launch import local
     from mlratchet.models.data.prepared_shards import fitted_to, with_fitted
     from mlratchet.models.evaluation.away import ModelAway
@@ -294,7 +300,51 @@ def by_two_ranks(home: Path, store: Any, made: Any) -> Any:
     assert result.processes == 2
     weights = store.get(result.weights_key, sha256=result.weights_sha256)
     arguments = {**workload.model_dump(mode="json"), "weights": WEIGHTS}
-    return ModelAway(load=TRAINED, arguments=arguments, objects={WEIGHTS: weights})
+    return ModelAway(load=TRAINED, arguments=arguments, objects={WEIGHTS: weights}), result
+
+
+def exported(directory: Path, store: Any, made: Any, model: Any, result: Any) -> Any:
+    """The artifact as a version has it; its signature."""
+    from mlratchet.infra.artifact.package import complete, export
+    from mlratchet.models.data.prepared_shards import fitted_to, instances_of_side, with_fitted
+    from mlratchet.models.data.shards import load_split
+    from mlratchet.models.serving.config import ServingConfig
+    from mlratchet.models.serving.contract import served_signature
+    from mlratchet.models.workloads.loading import load_workload
+
+    fitted = with_fitted(pipeline().workload, fitted_to(store, made))
+    signature = served_signature(load_workload(fitted.use, dict(fitted.parameters)), ServingConfig())
+    sample = load_split(store, made, "test").x.rows(slice(4))
+    export(model, sample, directory)
+    weights = directory.with_suffix(".safetensors")
+    weights.write_bytes(store.get(result.weights_key, sha256=result.weights_sha256))
+    instances = instances_of_side(store, made, "test", 2)
+    complete(directory, signature, sample.rows(slice(2)), card="card", weights_file=weights, instances=instances)
+    return signature
+
+
+def batch_scored(folder: Path, raw: Any, store: Any, made: Any, signature: Any) -> Any:
+    """Every row that was delivered, by the exported program, to a bucket of its own."""
+    from types import SimpleNamespace
+
+    from mlratchet.infra.storage.folder import FolderStore
+    from mlratchet.models.scoring.input import listed
+    from mlratchet.models.scoring.job import RowFormat, ScoringJob
+    from mlratchet.models.scoring.places import place_of_uri
+    from mlratchet.tasks.actions.score import Scoring, tell_nobody
+
+    source, target = place_of_uri("s3://raw/t", "input"), place_of_uri("s3://out/scores", "output")
+    options = pipeline().source.model_dump(mode="json", exclude_none=True)
+    reading = RowFormat(
+        format="csv", options=options, number_marks=dict(made.number_marks), time_formats=dict(made.time_formats)
+    )
+    job = ScoringJob(
+        pipeline="sized", version=1, manifest="f" * 64, source=str(source), target=str(target),
+        objects=listed(raw, source), reading=reading,
+    )  # fmt: skip
+    buckets = {"raw": raw, "out": FolderStore(folder / "out")}
+    adapters: Any = SimpleNamespace(store=store, bucket=buckets.__getitem__)
+    return Scoring(adapters, job, signature, folder / "artifact", source, target, tell_nobody).run()
 
 
 def child(args: argparse.Namespace) -> None:

@@ -7,8 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import pyarrow.compute as pc
 from mlratchet.models.errors import ConfigurationError, SecurityError
-from mlratchet.models.inference_log.reading import list_log
+from mlratchet.models.inference_log.reading import list_log, read_log
 from mlratchet.models.monitoring.asking_again import forgiving, was_asked
 from mlratchet.models.monitoring.collecting import LogSource, collect
 from mlratchet.models.monitoring.finding import Finding
@@ -48,6 +49,12 @@ def verify_finding(
     rests_on = set(finding.evidence.values())
     if told.outcome in ("cannot", "differs") and rests_on & erased_windows(store, finding.pipeline):
         return Verification(outcome="erased", words="the record of a window that it rests on was erased on demand")
+    if told.outcome == "differs" and (count := _labels_since(finding, source)):
+        return Verification(
+            outcome="cannot",
+            words=f"labels of {count} of its rows were brought again, or for the first time, since its window ended: "
+            "which of them stood then is not known any more",
+        )
     return told
 
 
@@ -77,6 +84,20 @@ def _verified(
     except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
         return Verification(outcome="cannot", words=str(error))
     return _compared(finding, again.findings)
+
+
+def _labels_since(finding: Finding, source: LogSource) -> int:
+    """Rows about which a finding may speak that have a brought label of after its window: each is as old as its object,
+    which may have been uploaded again."""
+    if source.brought is None:
+        return 0
+    window, due_s = finding.window, finding.window.to_s - source.after_s
+    asked = read_log(
+        source.store, source.keys, source.pipeline, version=finding.version, columns=("request_id",),
+        since_s=due_s - 2 * (window.to_s - window.from_s), until_s=due_s,
+    )  # fmt: skip
+    later = source.brought.filter(pc.greater(source.brought["label_s"], window.to_s))["request_id"]
+    return int(pc.sum(pc.is_in(asked.table["request_id"], later)).as_py() or 0)
 
 
 def _was_asked(finding: Finding, before: WindowRecord | None, store: ObjectStore) -> bool:

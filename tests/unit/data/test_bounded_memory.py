@@ -46,7 +46,7 @@ def test_what_is_delivered_more_takes_less_than_a_quarter_of_it_more(tmp_path: P
     assert large["megabytes"] - small["megabytes"] >= 60
     most = [max(one["peaks_mb"].values()) for one in (small, large)]
     assert most[1] - most[0] < (many - few) / 4, (small["peaks_mb"], large["peaks_mb"])
-    assert {"read, check, sort", "training", "scoring", "judging"} <= set(large["peaks_mb"])
+    assert {"read, check, sort", "training", "scoring", "judging", "batch scoring"} <= set(large["peaks_mb"])
     # beyond what the run and what it forks hold anyhow; an agent with imports of its own, or one that writes to what it
     # shares when it ends, has 200 MB more, and pieces of 16 MB in the child that reads take 300
     held = small["peaks_mb"]["judging"]
