@@ -70,6 +70,16 @@ CHAINS = {  # part of a test's id -> the chain of tests that it belongs to; the 
     "tests/e2e/test_stack.py::test_a_killed_supervisor": "own servers",
 }
 
+LONGEST = {  # files without a server that would keep whoever is through waiting, were they the last
+    "tests/unit/monitoring/test_following.py",
+    "tests/unit/scoring/test_batch.py",
+    "tests/unit/serving/test_connections.py",
+    "tests/unit/training/test_loop.py",
+    "tests/unit/training/test_rehearsal.py",
+    "tests/unit/warm/test_warm.py",
+    "tests/unit/workloads/test_fields.py",
+}
+
 
 def chain_of(nodeid: str) -> str | None:
     """Whose tests one worker runs one after the other; None for what needs no server."""
@@ -93,9 +103,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The chains first, and among them the longest; else the order stays."""
+    """The chains first, and among them the longest; then the longest files; else the order stays."""
     order = [*dict.fromkeys(CHAINS.values()), None]
-    items.sort(key=lambda item: order.index(chain_of(item.nodeid)))
+    items.sort(key=lambda item: (order.index(chain_of(item.nodeid)), item.nodeid.split("::")[0] not in LONGEST))
 
 
 def pytest_configure(config: pytest.Config) -> None:
