@@ -9,9 +9,10 @@ BIN := $(VENV)/bin
 # Three chains of tests, which wait for servers half of their time, and unit tests, on two cores; tests/conftest.py says
 # which runs where.
 TOGETHER := -n 4
-# The order and the examples of properties are drawn by a number, so that a red run can be run again as it was, and a
-# green commit stays green; SEED=n is another one.
+# The order of tests and of sets and the examples of properties are drawn by a number below 2^32, so that a red run can
+# be run again as it was, and a green commit stays green; SEED=n is another one.
 SEED ?= 103618810
+PYTEST := PYTHONHASHSEED=$(SEED) $(BIN)/python -m pytest
 DRAWN := --randomly-seed=$(SEED) --hypothesis-seed=$(SEED)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # A lock is complete, so nothing is resolved, and its parts go in side by side: none replaces what is there. What is
@@ -62,13 +63,13 @@ check: install-test
 	+$(MAKE) --no-print-directory --jobs=2 lint everyday
 
 everyday: install-test
-	$(BIN)/python -m pytest tests/unit tests/contract -m "not full and not stack and not slow" -n 2 $(DRAWN)
+	$(PYTEST) tests/unit tests/contract -m "not full and not stack and not slow" -n 2 $(DRAWN)
 
 test: install-test
 	+$(MAKE) --no-print-directory --jobs=2 lint suite
 
 suite: install-test
-	$(BIN)/python -m pytest -m "not full" $(TOGETHER) $(DRAWN)
+	$(PYTEST) -m "not full" $(TOGETHER) $(DRAWN)
 
 test-full: lint
 	$(BIN)/python -m pytest $(TOGETHER)

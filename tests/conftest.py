@@ -1,4 +1,7 @@
-"""Shared by every test: stores in memory, the digits pipeline, and one real stack for the whole session."""
+"""Shared by every test: stores in memory, the digits pipeline, and one real stack for the whole session.
+
+Who hands tests to workers imports this too, and nothing else: what takes long to import is imported where it is used.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,11 @@ import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import hypothesis
 import numpy as np
 import pytest
-import torch
 from mlratchet.infra.machine.free_ports import GRPC_OFFSET, known_ports
 from mlratchet.infra.machine.processes import STACK_MARK, marked_processes
 from mlratchet.infra.settings import Settings, apply_environment, load_settings
@@ -26,19 +28,17 @@ from mlratchet.infra.stack.control import ServiceStatus, status
 from mlratchet.infra.stack.leftovers import SOCKETS
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models import fault_points
-from mlratchet.models.data.preprocess import read_dataset_records
-from mlratchet.models.data.snapshot import take_snapshot
-from mlratchet.models.metrics.rows import RowOutputs
-from mlratchet.models.pipeline.loading import read_pipeline
-from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.ports.children import install
-from mlratchet.models.workloads.base import Workload
-from mlratchet.models.workloads.loading import load_workload
-from mlratchet.tasks.wiring import Adapters
-from prefect.client.orchestration import SyncPrefectClient
 from xdist.scheduler import LoadScopeScheduling
 
 from tests import left_out
+
+if TYPE_CHECKING:
+    from mlratchet.models.metrics.rows import RowOutputs
+    from mlratchet.models.pipeline.spec import PipelineSpec
+    from mlratchet.models.workloads.base import Workload
+    from mlratchet.tasks.wiring import Adapters
+    from prefect.client.orchestration import SyncPrefectClient
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -50,7 +50,6 @@ hypothesis.settings.load_profile("ratchet")
 # There are more workers than cores: a second thread of a forward would wait at barriers for a core that others have,
 # which takes a sixth more CPU and, on a loaded machine, twice the time. Children inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
-torch.set_num_threads(1)
 
 
 ANEW = {"up", "down"}  # the warm process, and with it a fork of it, does not outlive these
@@ -69,6 +68,16 @@ CHAINS = {  # part of a test's id -> the chain of tests that it belongs to; the 
     "tests/e2e/test_schedule.py": "own servers",
     "tests/distributed/test_nodes.py": "own servers",
     "tests/e2e/test_stack.py::test_a_killed_supervisor": "own servers",
+}
+
+LONGEST = {  # files without a server that would keep whoever is through waiting, were they the last
+    "tests/unit/monitoring/test_following.py",
+    "tests/unit/scoring/test_batch.py",
+    "tests/unit/serving/test_connections.py",
+    "tests/unit/training/test_loop.py",
+    "tests/unit/training/test_rehearsal.py",
+    "tests/unit/warm/test_warm.py",
+    "tests/unit/workloads/test_fields.py",
 }
 
 
@@ -94,9 +103,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByStack:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The chains first, and among them the longest; else the order stays."""
+    """The chains first, and among them the longest; then the longest files; else the order stays."""
     order = [*dict.fromkeys(CHAINS.values()), None]
-    items.sort(key=lambda item: order.index(chain_of(item.nodeid)))
+    items.sort(key=lambda item: (order.index(chain_of(item.nodeid)), item.nodeid.split("::")[0] not in LONGEST))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -118,7 +127,8 @@ def pytest_collection_finish() -> None:
 def pytest_runtest_setup() -> None:
     """What a test or a fixture draws from torch does not depend on which test came before; for `random` and numpy,
     pytest-randomly sees to that."""
-    torch.manual_seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
 
 
 pytest_runtest_call = pytest_runtest_setup
@@ -153,12 +163,16 @@ def digits_file() -> Path:
 @pytest.fixture(scope="session")
 def digits_spec(digits_file: Path) -> PipelineSpec:
     """Parsed."""
+    from mlratchet.models.pipeline.loading import read_pipeline
+
     return read_pipeline(digits_file)
 
 
 @pytest.fixture(scope="session")
 def digits_workload(digits_spec: PipelineSpec) -> Workload:
     """Its workload."""
+    from mlratchet.models.workloads.loading import load_workload
+
     return load_workload(digits_spec.workload.use, dict(digits_spec.workload.parameters))
 
 
@@ -167,6 +181,8 @@ def ingest(
     raw: MemoryStore, store: MemoryStore, digits_spec: PipelineSpec, digits_workload: Workload
 ) -> Callable[[dict[str, bytes]], Any]:
     """Files below `digits/` -> (records, rejects)."""
+    from mlratchet.models.data.preprocess import read_dataset_records
+    from mlratchet.models.data.snapshot import take_snapshot
 
     def read(files: dict[str, bytes]) -> Any:
         for name, data in files.items():
@@ -178,9 +194,10 @@ def ingest(
     return read
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def classified() -> Callable[..., RowOutputs]:
     """Per-row outputs of a classifier that is right on a given share of rows."""
+    from mlratchet.models.metrics.rows import RowOutputs
 
     def make(n: int = 400, accuracy: float = 0.9, classes: int = 3, seed: int = 0, ids: str = "r") -> RowOutputs:
         rng = np.random.default_rng(seed)
@@ -294,6 +311,8 @@ class Stack:
     @cached_property
     def adapters(self) -> Adapters:
         """Of this stack, in the test's own process; once it is up."""
+        from mlratchet.tasks.wiring import Adapters
+
         return Adapters(self.settings)
 
     def asks(self, name: str) -> dict[str, Any]:
@@ -306,6 +325,8 @@ class Stack:
 
     def prefect(self) -> SyncPrefectClient:
         """A client of this stack's server; `prefect.get_client` remembers the settings of its import."""
+        from prefect.client.orchestration import SyncPrefectClient
+
         auth = self.settings.prefect_auth
         return SyncPrefectClient(
             self.settings.prefect_api_url, auth_string=auth.get_secret_value() if auth is not None else None

@@ -49,11 +49,13 @@ def test_the_packages_of_infra_import_nothing(file: Path) -> None:
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
 
 
+@pytest.mark.slow
 def test_a_rank_loads_neither_prefect_nor_mlflow(loaded: dict[str, set[str]]) -> None:
     assert "mlratchet.infra.launch.rank" in loaded["rank"]
     assert not {"prefect", "mlflow"} & loaded["rank"]
 
 
+@pytest.mark.slow
 def test_the_stage_that_ranks_are_forked_from_loads_neither_prefect_nor_mlflow(loaded: dict[str, set[str]]) -> None:
     assert set(STAGES["ranks"]) <= loaded["stage of ranks"]
     assert not {"prefect", "mlflow"} & loaded["stage of ranks"]
@@ -63,12 +65,14 @@ def test_what_the_warm_process_imports_is_there() -> None:
     assert [name for stage in STAGES.values() for name in stage if find_spec(name) is None] == []
 
 
+@pytest.mark.slow
 def test_no_stage_of_the_warm_process_imports_what_has_to_run_in_its_forks(loaded: dict[str, set[str]]) -> None:
     """What they are asked to become, and what binds a forkserver to its agent."""
     assert {"prefect", "mlflow"} <= loaded["stages"]
     assert not {"mlratchet.infra.launch.agent", "mlratchet.infra.launch.bound"} & loaded["stages"]
 
 
+@pytest.mark.slow
 def test_the_domain_loads_no_client(loaded: dict[str, set[str]]) -> None:
     assert "mlratchet.models.gates.judge" in loaded["domain"]
     assert not {"prefect", "mlflow", "boto3", "botocore", "mlratchet.infra"} & loaded["domain"]
@@ -106,39 +110,39 @@ def test_the_environment_is_read_in_one_place() -> None:
     assert sorted(readers) == ["infra/launch/rank.py", "infra/settings.py"]
 
 
-def test_no_pickle_is_read_anywhere() -> None:
-    for room in ROOMS:
-        for path in (REPOSITORY / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text())):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) in (
-                    "pickle.load",
-                    "pickle.loads",
-                    "torch.load",
-                ):
-                    safe = {k.arg: ast.unparse(k.value) for k in node.keywords}.get("weights_only") == "True"
-                    assert safe, f"{path}:{node.lineno} unpickles"
+@pytest.fixture(scope="module")
+def parsed() -> dict[str, ast.Module]:
+    """Every module of the house, by its path."""
+    paths = [path for room in ROOMS for path in sorted((REPOSITORY / room).rglob("*.py"))]
+    return {path.relative_to(REPOSITORY).as_posix(): ast.parse(path.read_text()) for path in paths}
 
 
-def test_modules_and_functions_stay_small() -> None:
+def test_no_pickle_is_read_anywhere(parsed: dict[str, ast.Module]) -> None:
+    for path, tree in parsed.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("pickle.load", "pickle.loads", "torch.load"):
+                safe = {k.arg: ast.unparse(k.value) for k in node.keywords}.get("weights_only") == "True"
+                assert safe, f"{path}:{node.lineno} unpickles"
+
+
+def test_modules_and_functions_stay_small(parsed: dict[str, ast.Module]) -> None:
     long = []
-    for room in ROOMS:
-        for path in (REPOSITORY / room).rglob("*.py"):
-            lines = path.read_text().splitlines()
-            assert len(lines) <= 400, f"{path} has {len(lines)} lines"
-            for node in ast.walk(ast.parse("\n".join(lines))):
-                if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
-                    length = node.end_lineno - node.lineno + 1
-                    if length > 75:
-                        long.append(f"{path.relative_to(REPOSITORY)}:{node.lineno} {node.name} {length}")
+    for path, tree in parsed.items():
+        lines = len((REPOSITORY / path).read_text().splitlines())
+        assert lines <= 400, f"{path} has {lines} lines"
+        for node in ast.walk(tree):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+                length = node.end_lineno - node.lineno + 1
+                if length > 75:
+                    long.append(f"{path}:{node.lineno} {node.name} {length}")
     assert long == []
 
 
-def test_no_two_public_classes_share_a_name() -> None:
+def test_no_two_public_classes_share_a_name(parsed: dict[str, ast.Module]) -> None:
     """A name means one thing in the whole house."""
     places: dict[str, list[str]] = {}
-    for room in ROOMS:
-        for path in sorted((REPOSITORY / room).rglob("*.py")):
-            for node in ast.parse(path.read_text()).body:
-                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
-                    places.setdefault(node.name, []).append(path.relative_to(REPOSITORY).as_posix())
+    for path, tree in parsed.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(path)
     assert {name: files for name, files in places.items() if len(files) > 1} == {}

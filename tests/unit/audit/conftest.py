@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.storage.memory import MemoryStore
@@ -184,6 +183,15 @@ class World:
             self.store.delete(entry_key(self.name, generation))
         return sum(1 for _ in self.store.list(f"ledger/{self.name}/"))
 
+    def copied(self) -> World:
+        """Another with the same key, whose buckets hold the same."""
+        made = World(self.rows, MemoryKeys(self.keys.signer(), self.keys.trusted()), name=self.name)
+        for ours, theirs in ((made.store, self.store), (made.uploads, self.uploads)):
+            for info in theirs.list():
+                ours.create(info.key, theirs.get(info.key))
+        made.now_s, made.records = self.now_s, dict(self.records)
+        return made
+
     def change_keys(self, keys: MemoryKeys) -> None:
         """From now on another key signs; whom to believe comes with it."""
         self.keys = keys
@@ -193,8 +201,7 @@ class World:
         self.keys.list = TrustedKeys(keys)
 
 
-@pytest.fixture
-def world(classified: Callable[..., RowOutputs]) -> World:
+def made_world(classified: Callable[..., RowOutputs]) -> World:
     """Versions 1 and 2 were promoted, 2 was rolled back, 3 was promoted."""
 
     def rows(seed: int) -> RowOutputs:

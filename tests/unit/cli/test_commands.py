@@ -74,6 +74,7 @@ def test_every_command_explains_itself(ratchet: Cli, command: str) -> None:
     assert len(text.splitlines()) > 5
 
 
+@pytest.mark.slow
 def test_without_a_stack_every_command_that_needs_one_says_what_to_do(ratchet: Cli) -> None:
     for arguments in (("run", "digits"), ("versions", "digits"), ("deploy",), ("predict", "digits", "x.png"), SCORE):
         for anew in (arguments[0] == "run", False):

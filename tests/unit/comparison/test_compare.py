@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
+from mlratchet.models.comparison import compare as comparing
 from mlratchet.models.comparison.compare import LEAST_ROWS, Comparison, compare
 from mlratchet.models.comparison.latency import SideBySide
 from mlratchet.models.comparison.page import render
@@ -20,6 +21,12 @@ from sklearn.metrics import accuracy_score
 
 CLASSES = ("x", "y", "z")
 Make = Callable[..., RowOutputs]
+
+
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch: pytest.MonkeyPatch) -> None:
+    """How sure an interval is, is the statistics' own question; here it is what is said of one."""
+    monkeypatch.setattr(comparing, "RESAMPLES", 400)
 
 
 def compared(a: RowOutputs, b: RowOutputs) -> Comparison:

@@ -144,6 +144,7 @@ def test_the_estimate_is_the_jaccard_similarity(shared: float) -> None:
     assert np.std(errors) < 0.09
 
 
+@pytest.mark.slow
 def test_a_hundred_thousand_texts_take_seconds() -> None:
     rng = np.random.default_rng(5)
     places = rng.integers(0, len(WORDS), (50_000, 9))

@@ -200,7 +200,7 @@ def test_perfect_models_are_not_certain() -> None:
     n=st.integers(31, 5000), classes=st.integers(2, 4), rare=st.integers(1, 40), seed=st.integers(0, 10_000),
     cluster=st.sampled_from([None, "g"]),
 )  # fmt: skip
-@settings(max_examples=40)
+@settings(max_examples=20)
 def test_no_metric_is_certain_of_rows_that_are_all_right_or_all_alike(
     n: int, classes: int, rare: int, seed: int, cluster: str | None
 ) -> None:

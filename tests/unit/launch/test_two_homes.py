@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import Rendezvous, TrainJob
 from pydantic import SecretStr
 
-KEY = "the-same-work-in-two-homes"
+KEY = f"the-same-work-in-two-homes-of-{os.getpid()}"  # another session of tests has its own
 SLEEPER = "import time; print('up', flush=True); time.sleep(600)"
 Begin = Callable[[Path], "subprocess.Popen[bytes]"]
 

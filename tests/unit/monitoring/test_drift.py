@@ -36,6 +36,7 @@ def test_a_window_without_drift_is_within_chance_and_a_drift_is_not() -> None:
     assert moved.least > 0.2
 
 
+@pytest.mark.slow
 def test_the_interval_holds_the_true_effect_as_often_as_stated() -> None:
     rng, held, runs = np.random.default_rng(3), 0, 80
     for seed in range(runs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from mlratchet.models.audit.beside import beside
 from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.erasures import ErasedObject, publish_erasure, said_by
@@ -10,6 +11,8 @@ from mlratchet.models.monitoring.verifying import verify_finding
 from mlratchet.models.monitoring.window import erased_windows, gaps_in, newest_window, window_key, windows_of
 
 from tests.unit.monitoring.site import Site, Traffic
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 QUIET = [Traffic(minute) for minute in range(4)]
 

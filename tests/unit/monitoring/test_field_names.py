@@ -20,6 +20,8 @@ from mlratchet.models.schema.fields import Schema
 from tests.unit.inference_log.logs import Log
 from tests.unit.monitoring.site import BEGIN_S, CONFIG, FACTS, SCHEMA, Site, Traffic, rows_of_the_test
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 NAMES = (
     "refused", "log", "missing refused", "errors", "coverage", "prediction", "confidence", "calibration", "prepared",
     "outputs", "inputs/price", "a b", "preço ✓ 価格", "x" * 300, "field prepared",

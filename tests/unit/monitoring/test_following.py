@@ -16,6 +16,8 @@ from mlratchet.models.monitoring.window import newest_window, window_key, window
 
 from tests.unit.monitoring.site import BEGIN_S, CONFIG, MINUTE, Site, Traffic
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 QUIET = [Traffic(minute) for minute in range(6)]
 WORSE = [Traffic(minute, accuracy=0.6) for minute in range(6, 9)]
 

@@ -19,6 +19,8 @@ from mlratchet.tasks.actions.ask_labels import ask_labels, ask_where_in_doubt
 from tests.unit.monitoring.findings import finding
 from tests.unit.monitoring.site import BEGIN_S, CLASSES, CONFIG, MINUTE, Site, Traffic
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 RULE = MonitoringConfig.model_validate({**CONFIG.model_dump(mode="json"), "labelling": {"rows": 60}})
 
 

@@ -15,6 +15,8 @@ from mlratchet.models.monitoring.window import WindowRecord, windows_of
 
 from tests.unit.monitoring.site import BEGIN_S, CONFIG, MINUTE, Site, Traffic
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 WEEK = round(WEEK_S / MINUTE)
 
 

@@ -1,6 +1,7 @@
 """Power: larger changes are found sooner, and what the promise allows never."""
 
 import numpy as np
+import pytest
 from mlratchet.models.monitoring.power import DriftRule, Setting, power_of_drift, power_of_quality
 from mlratchet.models.monitoring.sketches import of
 
@@ -27,6 +28,7 @@ def test_what_takes_too_many_rows_is_said_to_be_not_found() -> None:
     assert found.seconds_median is None
 
 
+@pytest.mark.slow
 def test_a_drift_above_the_minimum_effect_is_found() -> None:
     rng = np.random.default_rng(0)
     reference = of(rng.normal(size=1000), "number")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from mlratchet.models.audit.ends import chain_ends, cut_ends
 from mlratchet.models.erasure.parts import KnownBefore
 from mlratchet.models.identity.canonical import canonical_json, digest_bytes
@@ -11,6 +12,8 @@ from mlratchet.tasks.actions.forget import known_of
 
 from tests.unit.monitoring.site import Site, Traffic
 from tests.unit.monitoring.test_erased_window import problems_of, watched
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 WAITS = f"store/raw/{'a' * 64}"
 

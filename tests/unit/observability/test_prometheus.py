@@ -6,11 +6,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import httpx
 import mlratchet.infra.observability
 import pytest
 import yaml
+from mlratchet.infra.machine.free_ports import find_port
 from mlratchet.infra.observability.gpu import GpuCollector, register_gpus
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.gauges import gauges_text
@@ -73,6 +74,7 @@ def url() -> Iterator[str]:
         yield place
 
 
+@cache
 def of_windows() -> bytes:
     """What the monitor of a shop writes: a window in which a price drifted."""
     site = Site(MonitoringConfig.model_validate({**CONFIG.model_dump(mode="json"), "sample": {"rows": 60}}))
@@ -115,9 +117,7 @@ def prometheus(url: str, told_by_the_monitor: str, tmp_path_factory: pytest.Temp
     for job, place in zip(config["scrape_configs"], (url, told_by_the_monitor), strict=True):
         job["static_configs"] = [{"targets": [place]}]
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port = sock.getsockname()[1]
+    port = find_port(set())  # none that the kernel gives to a program which asks for any in the meantime
     command = [str(PROMETHEUS), f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                f"--web.listen-address=127.0.0.1:{port}"]  # fmt: skip
     with (folder / "log").open("wb") as log:
@@ -174,6 +174,7 @@ def found(client: httpx.Client, query: str) -> bool:
     return bool(client.get("/query", params={"query": query}).json()["data"]["result"])
 
 
+@pytest.mark.slow
 @needs_prometheus
 def test_every_rule_is_evaluated_without_an_error(url: str, prometheus: httpx.Client) -> None:
     assert asked(prometheus, 'up{job="ratchet"} == 1')

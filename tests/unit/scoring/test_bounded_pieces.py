@@ -98,6 +98,7 @@ def test_how_numbers_are_written_is_told_by_all_that_was_read_together() -> None
     assert len(more) == 3
 
 
+@pytest.mark.slow
 def test_lists_that_hardly_take_bytes_in_parquet_are_decoded_some_at_a_time() -> None:
     sink = io.BytesIO()
     width, rows = 4096, 16_384

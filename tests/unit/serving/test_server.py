@@ -197,6 +197,7 @@ def test_settings_of_a_server_say_what_is_missing(tmp_path: Path, monkeypatch: p
     assert found.serving_names.split(",") == ["a.example.org", "b.example.org"]
 
 
+@pytest.mark.slow
 def test_mlflow_is_no_part_of_a_server(tmp_path: Path) -> None:
     directory = write_program(tmp_path)
     words = (

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from mlratchet.infra.machine.free_ports import GRPC_OFFSET, NAMES
+from mlratchet.infra.machine.free_ports import GRPC_OFFSET, HIGHEST, NAMES
 from mlratchet.infra.machine.temporary import remove_abandoned_workplaces, service_folder, temporary_folder
 from mlratchet.infra.settings import TEMPORARY_ROOT
 from mlratchet.infra.stack.leftovers import SOCKETS, clear_leftovers
@@ -19,7 +19,7 @@ from mlratchet.infra.stack.services import Service
 from mlratchet.infra.stack.supervisor import SupervisedService
 
 WAITS = "import tempfile; print(tempfile.mkdtemp(suffix='prefect'), flush=True); input()"
-PORT = 29_900  # no stack of this machine is given it: the sockets' names are 10,000 higher
+PORT = HIGHEST + 100  # no stack of this machine is given it; the sockets' names are 10,000 higher
 
 
 def in_folder(folder: Path) -> subprocess.Popen[str]:

@@ -38,6 +38,7 @@ def measure(road: Road, *checks: str, gate: str = "candidate", incumbent: Any = 
     return found
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_only_what_the_policy_asks_for_is_measured(road: Road) -> None:
     found = measure(road)
     evidence = found.evidence()
@@ -66,6 +67,7 @@ def test_a_users_metric_is_measured_and_one_that_fails_ends_no_run(
     assert "no such luck" in found["of_ours:Broken"].reason
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_the_candidate_is_scored_on_every_declared_perturbation(road: Road) -> None:
     evidence = measure(road, NOISE, MISSING).evidence()
     assert set(evidence.perturbed) == {"gaussian_noise(seed=0,sigma=0.5)", "missing_input(columns=a,fill=mean,seed=0)"}
@@ -105,6 +107,7 @@ def test_named_versions_are_scored_now_on_the_same_rows(road: Road) -> None:
     assert {"rows", "requests", "program", *compared} == set(found.keys)
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_gates_judge_the_program_that_would_serve_and_parity_is_over_all_test_rows(
     road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:

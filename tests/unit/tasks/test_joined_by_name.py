@@ -127,6 +127,7 @@ def three_class(*weights: float) -> torch.nn.Module:
     return module
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_a_renamed_label_is_a_class_removed_and_one_added(road: Road) -> None:
     found = measure(road, three(program(GOOD), 2), layout(classes=("no", "yes", "other")))
     assert found.evidence().champion is not None
@@ -199,6 +200,7 @@ def test_rows_whose_own_column_the_champion_cannot_read_are_left_out_counted_and
     assert result.n == len(marks) - count
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_attributions_meet_by_column(road: Road) -> None:
     incumbent = road.version(relaid(program(GOOD), (2, 0, 1), (1, 0)), signature=layout("cab", ("yes", "no")))
     run = road.run("{kind: attribution, maximum_shift: 0.5}")

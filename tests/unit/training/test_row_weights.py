@@ -137,6 +137,7 @@ def test_the_weight_reaches_the_loss_and_a_resume_goes_on_to_the_same_weights(
     assert plain.history[-1]["validation_accuracy"] > 0.6 > 0.5 > whole.history[-1]["validation_accuracy"]
 
 
+@pytest.mark.slow
 def test_loader_workers_hand_the_weights_over(store: MemoryStore, manifest: DatasetManifest) -> None:
     alone, handed = (
         trained(store, manifest, f"w{workers}", 3.0, loader_workers=workers, epochs=1) for workers in (0, 1)

@@ -53,6 +53,7 @@ def notes(text: str) -> list[str]:
     return check_tune(spec, load_workload(spec.workload.use, dict(spec.workload.parameters)))
 
 
+@pytest.mark.slow
 def test_a_trial_varies_what_its_own_model_has_and_trial_0_is_the_file(tuner: Tuner, spec: PipelineSpec) -> None:
     assert check_tune(spec, tuner.workload) == []
     stopped, trials = tuner.run()
