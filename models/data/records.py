@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mlratchet.models.data.rejects import Duplicates, Rejects
+from mlratchet.models.sources.arrow_memory import keep_freed_memory
 from mlratchet.models.sources.record import LOGGED_COLUMN, Record
 from mlratchet.models.sources.record_table import (
     CELL,
@@ -156,6 +157,7 @@ class Sorter:
     _rows: int = 0
 
     def __post_init__(self) -> None:
+        keep_freed_memory()
         self._rejects = Rejects(self.scratch)
 
     def add(self, piece: RecordPiece) -> None:

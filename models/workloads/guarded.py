@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.errors import DataError, RatchetError
+from mlratchet.models.sources.arrow_memory import keep_freed_memory
 from mlratchet.models.sources.base import AFTER, Format
 from mlratchet.models.sources.record import InputSpec, RawObject, Record, Reject, Target
 from mlratchet.models.sources.record_table import (
@@ -124,6 +125,7 @@ def guarded_pieces(
     workload: Workload, objects: list[RawObject], fetch: Fetch, source: Mapping[str, Any]
 ) -> Iterator[RecordPiece]:
     """The same in tables. Raises ``DataError`` as `reading`."""
+    keep_freed_memory()
     with reading(workload) as last:
         found = workload.record_pieces(objects, fetch, source)
         for piece in gathered(found or ()):
