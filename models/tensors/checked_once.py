@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from mlratchet.models.tensors.batch import ByName, Model
+from mlratchet.models.tensors.straight import straight_forward
 from torch import nn
 
 MOST_SHAPES = 4096  # that are remembered: a ragged tensor has many
@@ -21,13 +22,20 @@ def shapes_of(*tensors: torch.Tensor, **named: torch.Tensor) -> Shapes:
     return shapes + tuple((at, one.shape, one.dtype) for at, one in named.items())
 
 
+def _lies_plainly(one: torch.Tensor) -> bool:
+    return one.is_contiguous() and one.storage_offset() == 0
+
+
 class CheckedOnce:
     """A program's module. torch holds shapes and types against what the program was exported for, by Python that
     takes several times as long as a small forward; they decide it alone, so that the answer is known for those that
-    passed."""
+    passed. Those are asked of the program as one function, where it is one, if they lie in one piece from the beginning
+    of their memory, as what a batch is made of does: it goes through no guard."""
 
     def __init__(self, module: nn.Module) -> None:
+        """`module`: its tensors are not replaced by others from now on."""
         self.module, self._forward = module, module.forward
+        self._straight = straight_forward(module)
         self._passed: set[Any] = set()
 
     def passed(self, shapes: Shapes) -> bool:
@@ -38,6 +46,9 @@ class CheckedOnce:
         """Raises what torch raises for shapes that the program does not take."""
         shapes = shapes_of(*tensors, **named)
         if self.passed(shapes):
+            straight = self._straight
+            if straight is not None and all(map(_lies_plainly, (*tensors, *named.values()))):
+                return straight(*tensors, **named)
             answer: torch.Tensor = self._forward(*tensors, **named)
             return answer
         answer = self.module(*tensors, **named)
