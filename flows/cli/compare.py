@@ -77,7 +77,7 @@ def show(compared: Compared, page: str | None) -> None:
     if hidden:
         console.print(f"[dim]{hidden} metrics of single classes are on the page and in --json[/]")
     if found.slices:
-        named = [(f"{s.column} = {s.value} (n={s.difference.n})", s.difference) for s in found.slices]
+        named = [(f"{s.column} = {s.told} (n={s.difference.n})", s.difference) for s in found.slices]
         print_differences(console, "slice", named, title=f"Slices: {found.slices[0].difference.metric}")
     console.print(f"{found.disagreeing_rows} of {found.n} rows have different answers")
     if found.disagreements:

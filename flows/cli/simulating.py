@@ -10,6 +10,7 @@ import typer
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 DURATION = re.compile(r"^(\d+(?:\.\d+)?)(ms|s|m|h)?$")
 UNITS_S = {"ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, None: 1.0}
+MOST_PER_S = 100_000  # requests
 RATE = re.compile(r"^(\d+(?:\.\d+)?)(?:/(s|m|h))?$")
 
 
@@ -56,11 +57,13 @@ def simulate(
     from mlratchet.models.monitoring.traffic import DRIFTS
     from mlratchet.models.nearest import nearest_hint
 
+    if (asked := rate_per_s(rate)) > MOST_PER_S:
+        raise ConfigurationError(f"--rate {rate!r}: expected at most {MOST_PER_S:,}/s, which one machine cannot send")
     if drift not in DRIFTS:
         raise ConfigurationError(f"--drift {drift!r}: {nearest_hint(drift, DRIFTS)}")
     told: dict[str, Any] = {
         "drift": drift,
-        "rate": rate_per_s(rate),
+        "rate": asked,
         "seconds": duration_s(lasting, "--for"),
         "onset_s": duration_s(onset, "--onset"),
         "size": size,

@@ -54,6 +54,11 @@ class SliceDifference:
     value: str
     difference: Difference
 
+    @property
+    def told(self) -> str:
+        """The value as a person reads it."""
+        return self.value or "not given"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:

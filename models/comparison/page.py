@@ -19,7 +19,8 @@ th{font-weight:600;text-align:left;color:#5b6478}td,th{padding:.3rem .6rem;borde
 td.n,th.n{text-align:right}.b{color:#0b7a3e;font-weight:600}.a{color:#b3261e;font-weight:600}.none{color:#5b6478}
 summary{cursor:pointer;color:#5b6478;padding:.6rem 0}
 .small{white-space:nowrap;color:#5b6478;font-size:.87rem}
-.note{color:#5b6478;font-size:.87rem}img{max-width:100%}.bar{position:relative;height:14px;width:180px;background:#f3f5f9}
+.note,.how{color:#5b6478;font-size:.87rem}img{max-width:100%}
+.bar{position:relative;height:14px;width:110px;background:#f3f5f9}
 .bar i{position:absolute;top:5px;height:4px;background:#93a1bd}
 .bar b{position:absolute;top:2px;width:3px;height:10px;background:#1d2433}
 .bar u{position:absolute;top:0;width:1px;height:14px;background:#c3cad9;left:50%}
@@ -35,6 +36,13 @@ def number(value: float | None) -> str:
 def span(ends: tuple[float, float] | None) -> str:
     """An interval in words."""
     return "–" if ends is None else f"{ends[0]:.4f} to {ends[1]:.4f}"
+
+
+def _difference(found: Difference) -> str:
+    """With its sign, and that of both ends of its interval."""
+    value, ends = found.difference, found.difference_interval
+    told = ["–" if value is None else f"{value:+.4f}", "–" if ends is None else f"{ends[0]:+.4f} to {ends[1]:+.4f}"]
+    return f"{told[0]}<br><span class='small'>{told[1]}</span>"
 
 
 def render(
@@ -121,12 +129,12 @@ def _metrics(metrics: tuple[Difference, ...]) -> str:
         widest = max((abs(end) for end in m.difference_interval or ()), default=0.0)
         rows.append(
             [
-                f"{escape(m.metric)}<br><span class='small'>{escape(m.direction)} is better; {escape(m.unit)}</span>",
+                f"{escape(m.metric)}<br><span class='how'>{escape(m.direction)} is better; {escape(m.unit)}</span>",
                 f"{number(m.a)}<br><span class='small'>{span(m.a_interval)}</span>",
                 f"{number(m.b)}<br><span class='small'>{span(m.b_interval)}</span>",
-                f"{number(m.difference)}<br><span class='small'>{span(m.difference_interval)}</span>",
+                _difference(m),
                 _bar(m, widest),
-                f"{_better(m)}<br><span class='small'>{escape(m.method)}</span>",
+                f"{_better(m)}<br><span class='how'>{escape(m.method)}</span>",
             ]
         )
     head = ["metric", "A", "B", "difference", "← worse · better →", ""]
@@ -146,11 +154,11 @@ def _slices(comparison: Comparison) -> str:
     rows = [
         [
             escape(s.column),
-            escape(s.value),
+            escape(s.told),
             str(s.difference.n),
             number(s.difference.a),
             number(s.difference.b),
-            f"{number(s.difference.difference)}<br><span class='small'>{span(s.difference.difference_interval)}</span>",
+            _difference(s.difference),
             _better(s.difference),
         ]
         for s in comparison.slices

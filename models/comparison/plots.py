@@ -15,7 +15,7 @@ def comparison_plots(a: RowOutputs, b: RowOutputs, comparison: Comparison) -> di
     """Caption -> PNG; only those that say something of the task."""
     plots = objective_of(comparison.task).comparison_pictures(a, b)
     if comparison.slices:
-        plots["Slices"] = slice_differences(comparison)
+        plots["Difference by slice"] = slice_differences(comparison)
     return plots
 
 
@@ -31,7 +31,7 @@ def slice_differences(comparison: Comparison) -> bytes:
             axes.plot(ends, [at, at], color=COLOUR, linewidth=2, alpha=0.5)
         assert middle is not None
         axes.plot([middle], [at], "o", color=COLOUR, markersize=5)
-    axes.set_yticks(range(len(shown)), [f"{s.column} = {s.value}" for s in shown], fontsize=8)
+    axes.set_yticks(range(len(shown)), [f"{s.column} = {s.told}" for s in shown], fontsize=8)
     axes.set_xlabel(f"{shown[0].difference.metric}: B minus A" if shown else "")
     axes.grid(alpha=0.3, axis="x")
     axes.invert_yaxis()

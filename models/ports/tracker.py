@@ -75,7 +75,7 @@ class Tracker(Protocol):
         ...
 
     def run_url(self, run_id: str, tab: str = "") -> str:
-        """Where a person looks at it; `tab` is `artifacts`, or "" for the first."""
+        """Where a person looks at it; `tab` is `artifacts`, `artifacts/PATH` of one of them, or "" for the first."""
         ...
 
     def version_url(self, name: str, version: int) -> str:

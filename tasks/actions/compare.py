@@ -147,4 +147,4 @@ def log_page(adapters: Adapters, compared: Compared) -> str:
         file.write_text(compared.page)
         path = f"compare/version-{compared.a['version']}-and-{compared.b['version']}.html"
         adapters.tracker.log_files(record.run_id, {path: file})
-    return adapters.tracker.run_url(record.run_id, "artifacts")
+    return adapters.tracker.run_url(record.run_id, f"artifacts/{path}")

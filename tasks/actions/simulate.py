@@ -102,8 +102,10 @@ def simulate(
     if plan.drift != "none":
         found.drift_s = found.began_s + plan.onset_s
     bring = bringer(adapters, pipeline, url, labels)
-    over = threading.Event()
-    labeller = threading.Thread(target=keep_labelling, args=(due, lock, over, bring, plan.labels_after_s, found))
+    over, given_up = threading.Event(), threading.Event()
+    labeller = threading.Thread(
+        target=keep_labelling, args=(due, lock, over, given_up, bring, plan.labels_after_s, found)
+    )
     labeller.start()
     try:
         requests = traffic(
@@ -117,9 +119,12 @@ def simulate(
             field=plan.field,
         )
         tally = send(url, counted(requests, found, on_progress, plan), heard=heard, client_key=plan.client_of)
+        over.set()
+        labeller.join()
     except ValueError as error:
         raise ConfigurationError(f"--drift {plan.drift}: {error}") from error
-    finally:
+    finally:  # after Ctrl-C nobody waits for labels that come in an hour
+        given_up.set()
         over.set()
         labeller.join()
     found.sent, found.latest_s = dict(tally.statuses), tally.latest_s
@@ -196,13 +201,14 @@ def keep_labelling(
     due: list[Heard],
     lock: threading.Lock,
     over: threading.Event,
+    given_up: threading.Event,
     bring: Bring,
     after_s: float,
     found: Simulated,
 ) -> None:
-    """Deliver labels as they come due, until the traffic is over and none is left. What cannot be brought is told, and
-    ends no traffic."""
-    while True:
+    """Deliver labels as they come due, until the traffic is over and none is left, or it was given up. What cannot be
+    brought is told, and ends no traffic."""
+    while not given_up.is_set():
         ended = over.is_set()
         with lock:
             now = time.time()
@@ -217,4 +223,4 @@ def keep_labelling(
                 found.sent[f"labels not taken: {error}"] = len(ready)
         if ended and not left:
             return
-        over.wait(TICK_S) if not ended else time.sleep(TICK_S)
+        (given_up if ended else over).wait(TICK_S)

@@ -184,3 +184,14 @@ def test_the_page_is_self_contained_and_escapes_what_rows_say(classified: Make) 
     assert "1.50 x" in page
     for m in found.metrics:
         assert m.metric in page
+
+
+def test_the_page_says_what_is_not_given_and_which_way_a_difference_goes(classified: Make) -> None:
+    columns = {"delivery": ["" if i % 2 else "express" for i in range(600)]}
+    a, b = (replace(classified(n=600, accuracy=s, seed=1), columns=columns) for s in (0.7, 0.95))
+    found = compared(a, b)
+    page = render(found, name="shop", a={"version": 1}, b={"version": 2}, rows_from="", latency=None, pictures={})
+    assert "<td>delivery</td><td>not given</td>" in page
+    accuracy = next(one for one in found.metrics if one.metric == "accuracy")
+    assert f">{accuracy.difference:+.4f}<br>" in page
+    assert page.count("<h2>Slices</h2>") == 1
