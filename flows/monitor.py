@@ -52,7 +52,7 @@ def monitor(pipeline: str) -> State[Any]:
 def show(adapters: Adapters, story: Story, looked: LookOver) -> None:
     """Where people look. Nothing of it fails the look: the records are in the bucket."""
     write_gauges(adapters, story)
-    url = show_windows(adapters, story, looked.windows, flow_run=str(current.id))
+    url = show_windows(adapters, story, flow_run=str(current.id))
     try:
         if url is not None:
             show_link("monitoring", url, "Windows over time, in MLflow")

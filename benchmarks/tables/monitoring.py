@@ -28,7 +28,7 @@ def detectors() -> list[str]:
     ]
     for world, n in dict.fromkeys((row["world"], row["n"]) for row in rows):
         lines += _detectors_of([row for row in rows if (row["world"], row["n"]) == (world, n)], f"{world}, {n:,}")
-    return [*lines, *_agreement(rows), *_at_the_edge(), *_below_the_effect()]
+    return [*lines, *_agreement(rows), *_at_the_edge(), *_below_the_effect(), *_quiet(), *_known()]
 
 
 def _detectors_of(rows: list[dict[str, Any]], title: str) -> list[str]:
@@ -101,6 +101,63 @@ def _below_the_effect() -> list[str]:
     for reference, hour in dict.fromkeys(name[:2] for name in held):
         cells = [f"{held[reference, hour, part]:,g}" for part in parts]
         lines += [f"| {int(reference):,}, {int(hour):,} | " + " | ".join(cells) + " |"]
+    return lines
+
+
+def _quiet() -> list[str]:
+    """Where the alarm of drift begins: what it costs, and what it keeps quiet."""
+    rows = newest("detectors quiet", "world", "quiet_up_to", "minimum_effect", file="detectors")
+    if not rows:
+        return []
+    changes = list(dict.fromkeys(change for row in rows for change in row["windows"]))
+    late = [change for change in changes if any((row["windows"].get(change) or 40) > 1 for row in rows)]
+    lines = ["", "Windows of 1,000 rows until the alarm (- none within 40), by `quiet_up_to` and `minimum_effect`:", ""]
+    lines += ["| world | quiet_up_to | minimum_effect | false alarms a year | " + " | ".join(late) + " |"]
+    lines += ["|---" * (4 + len(late)) + "|"]
+    for row in rows:
+        cells = ["" if one not in row["windows"] else _count(row["windows"][one]) for one in late]
+        about = f"{row['world']} | {row['quiet_up_to']:g} | {row['minimum_effect']:g}"
+        lines += [f"| {about} | {row['false_alarms_per_year']:g} | " + " | ".join(cells) + " |"]
+    told = [one for one in changes if one not in late]
+    lines += ["", f"In the first window everywhere: {', '.join(told)}."] if told else []
+    return [*lines, *_quiet_below()]
+
+
+def _count(windows: float | None) -> str:
+    return "-" if windows is None else f"{windows:g}"
+
+
+def _quiet_below() -> list[str]:
+    rows = newest("detectors quiet below", file="detectors")
+    if not rows:
+        return []
+    held = {tuple(name.split(", ")): rate for name, rate in rows[-1]["alarms_per_year"].items()}
+    parts = list(dict.fromkeys(name[2] for name in held))
+    lines = [
+        "",
+        "Alarms a year, at a stated 1, where one of 20 streams is a number that moved for good by this part of",
+    ]
+    lines += [f"`minimum_effect` 0.1, in hours of 10,000 rows; {rows[-1]['years']} years of them:", ""]
+    lines += ["| quiet_up_to | rows of the reference | " + " | ".join(parts) + " |", "|---" * (2 + len(parts)) + "|"]
+    for quiet_up_to, reference in dict.fromkeys(name[:2] for name in held):
+        cells = [f"{held[quiet_up_to, reference, part]:,g}" for part in parts]
+        lines += [f"| {quiet_up_to} | {int(reference):,} | " + " | ".join(cells) + " |"]
+    return lines
+
+
+def _known() -> list[str]:
+    rows = newest("detectors known", "world", file="detectors")
+    if not rows:
+        return []
+    lines = ["", "The logarithm of what one window of 1,000 rows with a tilt of 0.3 says along the very direction of"]
+    lines += [f"it (median of {rows[-1]['runs']}; about 17 sound at once): against a mean that is known without error,"]
+    lines += ["as rules have that are set by windows of the same world, and against a reference and two errors of it:"]
+    lines += ["", "| world | moved, standard deviations | known | reference of | says | four times the rows |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for row in rows:
+        known, reference, more = row["log_e_values"].values()
+        about = f"{row['world']} | {row['moved']} | {known} | {row['of_reference']:,}"
+        lines += [f"| {about} | {reference} | {more} |"]
     return lines
 
 

@@ -1,7 +1,7 @@
 """What a window says against "this column did not move", as e-values for a `JointAlarm`.
 
 Of each row a few scores between 0 and 1 are bet on: how far up it is, how far out, whether it is one of the frequent
-values. A score's limit is the largest mean that it can have under a drift of `USUAL_MOVE` of `minimum_effect`, plus
+values. A score's limit is the largest mean that it can have under a drift of `quiet_up_to` of `minimum_effect`, plus
 `AT_EDGE` standard errors of the reference, and at least its mean in the reference plus as many errors as leave
 `UNTRUE` to all scores of a pipeline together: its rows are counted once, in that margin, and their chance is never
 learnt from again. The stakes are such that, beyond the limit, windows gather evidence from `minimum_effect` on alone:
@@ -26,9 +26,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from statistics import NormalDist
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from mlratchet.models.monitoring.config import QUIET
 from mlratchet.models.monitoring.domain import FEWEST_TOLD_APART, held_out, held_out_places
 from mlratchet.models.monitoring.drift import DIGESTS, LEAST_ROWS
 from mlratchet.models.monitoring.sequential import BETS, EvidenceStream, growth, stakes
@@ -40,7 +41,6 @@ Array = np.ndarray[Any, Any]
 Scored = Callable[[Sketch], tuple[Array, Array]]
 """(V,) scores of a window's rows, with (V,) how many rows have each."""
 
-USUAL_MOVE = 0.25  # of the minimum effect: what a column may move by while nothing changes
 AT_EDGE = 2.0  # standard errors of the reference beyond it: about the 97.5 % of a gate's promise
 UNTRUE = 0.025  # of the pipelines: so many may have a score whose limit the reference's chance made too low
 WATCHED = 8  # of a column's values, the most frequent
@@ -54,10 +54,16 @@ OF_NUMBERS, OF_VALUES = 5, 2 * WATCHED + 1  # scores of a column, of values at m
 WHOLE = "window"
 
 
+class Moves(NamedTuple):
+    """How far a column may move, in the unit of its effect."""
+
+    usual: float  # while nothing changes
+    minimum: float  # what matters
+
+
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """One score of the rows: its mean is at most `limit` while the column moved by no more than `USUAL_MOVE` of the
-    minimum effect."""
+    """One score of the rows: its mean is at most `limit` while the column moved by no more than is usual."""
 
     limit: float
     of: Scored
@@ -110,7 +116,9 @@ def scores_of(reference: Sketch, kind: Kind) -> int:
     return OF_NUMBERS if isinstance(reference, NumberSketch) else 1 + OF_NUMBERS * (2 * DIRECTIONS + 1)
 
 
-def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float, among: int) -> ColumnWatch | None:
+def watch_of(
+    reference: Sketch, kind: Kind, *, minimum_effect: float, among: int, quiet_up_to: float = QUIET
+) -> ColumnWatch | None:
     """The parts of a column.
 
     Args:
@@ -119,6 +127,7 @@ def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float, among: int
         minimum_effect: In standard deviations of the reference for numbers, and for vectors along a direction; as a
             Jensen-Shannon distance for values; as 2 AUC - 1 of a classifier for vectors.
         among: Scores of the whole pipeline (`scores_of`): together they are granted `UNTRUE`.
+        quiet_up_to: Part of it by which the column may have moved while nothing changes, at most 1.
 
     Returns None where the reference has fewer than 100 values (its own chance would be taken for what is usual), and
     for digests, which say nothing of the content.
@@ -128,13 +137,14 @@ def watch_of(reference: Sketch, kind: Kind, *, minimum_effect: float, among: int
     if not scores_of(reference, kind):
         return None
     errors = NormalDist().inv_cdf(1 - UNTRUE / max(among, 1))
+    moves = Moves(usual=quiet_up_to * minimum_effect, minimum=minimum_effect)
     if isinstance(reference, NumberSketch):
-        parts = _parts_of_numbers(reference, minimum_effect, errors)
+        parts = _parts_of_numbers(reference, moves, errors)
     elif isinstance(reference, ValueSketch):
-        parts = _parts_of_values(reference, minimum_effect, errors)
+        parts = _parts_of_values(reference, moves, errors)
     else:
-        along = _along_directions(reference, minimum_effect, errors)
-        parts = _told_apart(reference, minimum_effect, errors) | along
+        along = _along_directions(reference, moves, errors)
+        parts = _told_apart(reference, moves, errors) | along
     return ColumnWatch(scores={part: one for part, one in parts.items() if one.limit <= LARGEST_LIMIT})
 
 
@@ -148,7 +158,7 @@ def _missing(window: Sketch) -> tuple[Array, Array]:
 
 
 def _parts_of_numbers(
-    reference: NumberSketch, effect: float, errors: float, exact: tuple[float, int] | None = None
+    reference: NumberSketch, moves: Moves, errors: float, exact: tuple[float, int] | None = None
 ) -> dict[str, Score]:
     """`exact`: the mean of more rows than the sketch has, and how many they are."""
     places_B = reference.centre + reference.scale * MIDDLES_B
@@ -156,7 +166,7 @@ def _parts_of_numbers(
     spread = reference.deviation
     if not spread > 0:  # one value: any other is a drift
         other_B = (reference.counts == 0).astype(float)
-        return {"other": _score_of_share(0.0, reference.n, effect, errors, _of_bins(other_B))}
+        return {"other": _score_of_share(0.0, reference.n, moves, errors, _of_bins(other_B))}
     low, centre, high = (reference.quantile(level) for level in (OUTER, 0.5, 1 - OUTER))
     low, high = min(low, centre - spread), max(high, centre + spread)
     reach = max(high - centre, centre - low)
@@ -171,9 +181,9 @@ def _parts_of_numbers(
 
     def score(scores_B: Array, width: float, usual: float | None = None, error2: float | None = None) -> Score:
         mean = float(share_B @ scores_B) if usual is None else usual
-        step, spread2 = effect * spread / width, max(variance(scores_B), 1 / reference.n)
+        step, spread2 = moves.minimum * spread / width, max(variance(scores_B), 1 / reference.n)
         return _score(
-            mean, mean + USUAL_MOVE * step, mean + step, errors,
+            mean, mean + moves.usual * spread / width, mean + step, errors,
             error2=spread2 / reference.n if error2 is None else error2,
             spread2=spread2 + step * (1 - mean),  # as if some of the rows went to the end
             of=_of_bins(scores_B),
@@ -210,9 +220,9 @@ def _score(
     return Score(limit=max(calm + AT_EDGE * error, usual + errors * error), begins=begins, spread2=spread2, of=of)
 
 
-def _score_of_share(share: float, n: int, effect: float, errors: float, of: Scored) -> Score:
+def _score_of_share(share: float, n: int, moves: Moves, errors: float, of: Scored) -> Score:
     """Of ones, which were `share` of the reference's `n`: as many as a Jensen-Shannon distance allows."""
-    calm, begins = (_most_within(share, one) for one in (USUAL_MOVE * effect, effect))
+    calm, begins = (_most_within(share, one) for one in moves)
     error2 = max(share * (1 - share), 1 / n) / n
     return _score(share, calm, begins, errors, error2=error2, spread2=begins * (1 - begins), of=of)
 
@@ -236,7 +246,7 @@ def _distance(p: float, q: float) -> float:
     return math.sqrt(max(0.0, entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2))
 
 
-def _parts_of_values(reference: ValueSketch, effect: float, errors: float) -> dict[str, Score]:
+def _parts_of_values(reference: ValueSketch, moves: Moves, errors: float) -> dict[str, Score]:
     """Counts that may be too small by `short` are taken on the side that says less."""
     frequent = sorted(reference.counts, key=lambda name: (-reference.counts[name], name))[:WATCHED]
     n = reference.n
@@ -248,7 +258,7 @@ def _parts_of_values(reference: ValueSketch, effect: float, errors: float) -> di
             count = min(max(of(window), 0.0), float(window.n))
             return np.asarray([1.0, 0.0]), np.asarray([count, window.n - count])
 
-        return _score_of_share(min(most / n, 1.0), n, effect, errors, scored)
+        return _score_of_share(min(most / n, 1.0), n, moves, errors, scored)
 
     def counted(*names: str) -> Callable[[ValueSketch], float]:
         return lambda window: float(sum(window.counts.get(name, 0) for name in names))
@@ -264,7 +274,7 @@ def _parts_of_values(reference: ValueSketch, effect: float, errors: float) -> di
     return found
 
 
-def _told_apart(reference: VectorSketch, effect: float, errors: float) -> dict[str, Score]:
+def _told_apart(reference: VectorSketch, moves: Moves, errors: float) -> dict[str, Score]:
     sample = reference.sample.astype(float)
     n = int(held_out(sample).sum())
     if not 0 < n < len(sample):
@@ -277,11 +287,11 @@ def _told_apart(reference: VectorSketch, effect: float, errors: float) -> dict[s
         places = held_out_places(sample, window.sample.astype(float))
         return places, np.ones(len(places))
 
-    calm, begins = 0.5 + USUAL_MOVE * effect / 2, 0.5 + effect / 2
+    calm, begins = (0.5 + one / 2 for one in moves)
     return {"told apart": _score(0.5, calm, begins, errors, error2=1 / (12 * n), spread2=1 / 12, of=scored)}
 
 
-def _along_directions(reference: VectorSketch, effect: float, errors: float) -> dict[str, Score]:
+def _along_directions(reference: VectorSketch, moves: Moves, errors: float) -> dict[str, Score]:
     """Scores of numbers, of what a vector is along each of the directions in which the reference varies most, as it is
     and each number of the vector in standard deviations, and of its distance from the middle."""
     # directions fit the rows that they were fitted on: others say what is usual along them
@@ -310,7 +320,7 @@ def _along_directions(reference: VectorSketch, effect: float, errors: float) -> 
         then = NumberSketch.fitted(read(usual))
         then.update(read(usual))
         if then.deviation > 0:
-            for part, one in _parts_of_numbers(then, effect, errors, exact).items():
+            for part, one in _parts_of_numbers(then, moves, errors, exact).items():
                 found[f"{part} {name}"] = replace(one, of=_read(one, read, then))
     return found
 

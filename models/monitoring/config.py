@@ -9,6 +9,7 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.monitoring.actions import ACTS, ActionRule, refuse_beyond_rate
 from pydantic import Field, field_validator, model_validator
 
+QUIET = 0.25  # of minimum_effect, where the file says nothing
 AGAINST = " against "  # in the subject of what differs from another window alone
 ReferenceName = Literal["last_good", "last_week"]
 REFERENCES: tuple[ReferenceName, ...] = ("last_good", "last_week")
@@ -113,6 +114,9 @@ class MonitoringConfig(StrictModel):
     minimum_effect: float = Field(default=0.1, gt=0, lt=10)
     """Drift that matters, from which windows gather evidence of a change: in standard deviations of the reference for a
     number (Wasserstein), as a distance between 0 and 1 for all else (Jensen-Shannon, square root)."""
+    quiet_up_to: float = Field(default=QUIET, gt=0, le=1, exclude_if=lambda value: value == QUIET)
+    """Part of minimum_effect by which a column may have moved for good while the rate of false alarms holds; 1: all.
+    The more, the later drifts of one to three times minimum_effect sound."""
     effects: dict[str, float] = Field(default_factory=dict)
     """Field -> its own minimum_effect."""
     ignore: tuple[str, ...] = Field(default=(), strict=False)

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from mlratchet.models.monitoring.column_watch import ColumnWatch, watch_of
+from mlratchet.models.monitoring.config import QUIET
 from mlratchet.models.monitoring.drift import LEAST_ROWS, drift, jensen_shannon
 from mlratchet.models.monitoring.sequential import Alarm, JointAlarm, Sounded
 from mlratchet.models.monitoring.sketches import NumberSketch, Sketch, ValueSketch
@@ -94,6 +95,7 @@ class DriftRule:
     minimum_effect: float
     scores: int
     """Of the whole pipeline (`column_watch.scores_of`)."""
+    quiet_up_to: float = QUIET
 
 
 def power_of_quality(
@@ -144,7 +146,9 @@ def power_of_drift(
     if not isinstance(reference, NumberSketch | ValueSketch):
         raise ValueError(f"field {subject!r}: rows cannot be drawn from a sketch of {reference.form}")
     rows = max(1, int(setting.rows_per_s * rule.window_s))
-    watch = watch_of(reference, kind, minimum_effect=rule.minimum_effect, among=rule.scores)
+    watch = watch_of(
+        reference, kind, minimum_effect=rule.minimum_effect, among=rule.scores, quiet_up_to=rule.quiet_up_to
+    )
     found = []
     for effect in effects:
         if effect <= rule.minimum_effect:

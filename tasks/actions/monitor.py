@@ -10,6 +10,7 @@ from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.identity.erasures import erased_objects
+from mlratchet.models.identity.lease import server_now
 from mlratchet.models.inference_log.reading import list_log
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import (
@@ -94,12 +95,18 @@ def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Loo
         return LookOver()
     made: list[Measured] = look(
         watch.source, adapters.store, watch.config, watch.watched, promoted_s=promoted_s,
-        now_s=time.time() if now_s is None else now_s, late_s=watch.late_s, most=MOST_WINDOWS,
+        now_s=earlier_clock_s(adapters) if now_s is None else now_s, late_s=watch.late_s, most=MOST_WINDOWS,
     )  # fmt: skip
     found = [one for each in made for one in each.findings]
     if made:
         found += look_at_trainings(adapters, name, watch.config)
     return LookOver(windows=tuple(one.record for one in made), findings=tuple(found))
+
+
+def earlier_clock_s(adapters: Adapters) -> float:
+    """By this machine's clock or the store's, whichever is behind: a window that is not over would lose the rest of its
+    rows, and one that is looked at later loses nothing."""
+    return min(time.time(), server_now(adapters.store))
 
 
 def ask_for_labels(adapters: Adapters, name: str, rows: int) -> LabelsAsked:

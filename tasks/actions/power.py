@@ -163,7 +163,7 @@ def _drifts(
     for name, (kind, sketch) in watched.items():
         rule = DriftRule(
             window_s=seconds, minimum_rows=config.windows.minimum_rows, minimum_effect=config.effect_of(name),
-            scores=scores,
+            scores=scores, quiet_up_to=config.quiet_up_to,
         )  # fmt: skip
         found += power_of_drift(name, sketch, kind, plan.effects, rule, setting)
     return found, [] if fields else ["the dataset has no profile of fields that rows could be drawn from"]

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 OVER_TIME = "windows"  # the run whose metrics are curves over all windows
 COUNTS = ("rows", "requests", "errors", "refused", "dropped", "labelled")
 PAGE = "monitoring.html"
+SHOWN = "findings"  # a figure that every window has, logged behind the others
+MOST_SHOWN = 500  # windows of one look
 
 
 def experiment_of(pipeline: str) -> str:
@@ -30,16 +32,18 @@ def experiment_of(pipeline: str) -> str:
     return f"{pipeline}-monitoring"
 
 
-def show_windows(adapters: Adapters, story: Story, new: Iterable[WindowRecord], *, flow_run: str) -> str | None:
-    """A run for each new window, its figures as points of the curves over all of them, and the page. Returns where a
-    person looks at it; None where MLflow is away."""
+def show_windows(adapters: Adapters, story: Story, *, flow_run: str) -> str | None:
+    """A run for each window that has none, as those of a look that was killed, of `ratchet monitor NAME`, and of while
+    MLflow was away; its figures as points of the curves over all of them, and the page. Returns where a person looks at
+    it; None where MLflow is away."""
     tracker, name = adapters.tracker, story.pipeline
     try:
         curves = tracker.open_run(
             experiment_of(name), work_key=digest([name, OVER_TIME]), flow_run=flow_run, name=f"{name} over time",
             tags={"ratchet.pipeline": name},
         )  # fmt: skip
-        for record in new:
+        shown = tracker.logged_steps(curves, SHOWN)
+        for record in [one for one in story.windows if one.number not in shown][-MOST_SHOWN:]:
             points, at_s = points_of(record), record.window.to_s
             own = tracker.open_run(
                 experiment_of(name), work_key=record.digest(), flow_run=flow_run,
@@ -83,7 +87,7 @@ def points_of(record: WindowRecord) -> list[tuple[str, float]]:
         for end, value in (("low", figure.low), ("high", figure.high)):
             if value is not None:
                 found.append((f"{plain}_{end}", value))
-    return [*found, ("findings", float(len(record.findings)))]
+    return [*found, (SHOWN, float(len(record.findings)))]
 
 
 def finding_rows(findings: Iterable[Finding]) -> list[dict[str, Any]]:

@@ -75,7 +75,10 @@ def _watches(reference: Reference, config: MonitoringConfig) -> dict[str, Column
     among, found = scores_among(reference, config), {}
     for column, sketch in columns.items():
         effect = config.effect_of(column.removeprefix(FIELD))
-        watch = watch_of(sketch, reference.kinds[column], minimum_effect=effect, among=among)  # type: ignore[arg-type]  # a kind
+        watch = watch_of(
+            sketch, reference.kinds[column], minimum_effect=effect, among=among,  # type: ignore[arg-type]  # a kind
+            quiet_up_to=config.quiet_up_to,
+        )  # fmt: skip
         if watch is not None:
             found[column] = watch
     return found

@@ -86,6 +86,24 @@ def test_up_to_half_of_the_minimum_effect_alarms_stay_within_the_rate(shift: flo
     assert found <= 30
 
 
+@pytest.mark.parametrize(("quiet_up_to", "moved", "sounds"), [(1.0, 0.1, False), (0.25, 0.1, True), (1.0, 0.4, True)])
+def test_up_to_what_is_quiet_a_column_that_moved_for_good_keeps_the_rate(
+    quiet_up_to: float, moved: float, sounds: bool
+) -> None:
+    """All of the minimum effect where the file says so; what is large sounds at once all the same."""
+    rng = np.random.default_rng(31)
+    then = of(rng.normal(size=100_000), "number")
+    watch = watch_of(then, "number", minimum_effect=0.1, among=AMONG, quiet_up_to=quiet_up_to)
+    assert watch is not None
+    said = np.concatenate(
+        [watch.logarithms(of(rng.normal(moved, 1, WINDOW), "number", like=then), None) for _ in range(200)]
+    )
+    alarm = JointAlarm({"x": watch.stream}, false_alarms_per_year=1 / 15, started_s=0)
+    found = alarm.update({"x": (said, HOUR * np.arange(1, 201))})
+    assert bool(found) is sounds
+    assert not sounds or moved < 0.4 or found[0].at_s == HOUR
+
+
 @pytest.mark.parametrize(("shares", "part"), [((0.9, 0.05, 0.05), "more 'red'"), ((0.05, 0.55, 0.4), "less 'red'")])
 def test_values_that_become_more_or_less_frequent(shares: tuple[float, ...], part: str) -> None:
     rng = np.random.default_rng(8)

@@ -27,6 +27,12 @@ def test_a_field_has_its_own_effect_where_one_is_said() -> None:
     assert (found.effect_of("price"), found.effect_of("age")) == (0.5, 0.2)
 
 
+def test_a_policy_of_before_there_was_a_choice_is_the_same_record() -> None:
+    """A finding names its policy by digest."""
+    assert "quiet_up_to" not in read({"quiet_up_to": 0.25}).model_dump(mode="json")
+    assert read({"quiet_up_to": 1}).digest() != read({}).digest() == read({"quiet_up_to": 0.25}).digest()
+
+
 def test_what_is_written_out_reads_as_the_same() -> None:
     found = read({"windows": {"rows": 500}, "ignore": ["id"], "actions": [{"when": "quality", "do": "retrain"}]})
     assert MonitoringConfig.model_validate(found.model_dump(mode="json")) == found
@@ -42,6 +48,7 @@ def test_what_is_written_out_reads_as_the_same() -> None:
         ({"quality": {"at_least": 1.5}}, "got 1.5, expected a number between 0 and 1"),
         ({"quality": {"at_least": "often"}}, "promise"),
         ({"false_alarms_per_year": 0}, "greater than 0"),
+        ({"quiet_up_to": 1.5}, "less than or equal to 1"),
         ({"effects": {"price": 0}}, "price: got 0, expected a number above 0"),
         ({"notify": "https://hooks.example.com/secret"}, "match pattern"),
         ({"actions": [{"when": "weather", "do": "retrain"}]}, "match pattern"),

@@ -47,10 +47,29 @@ def test_a_window_is_a_run_and_a_point_of_curves_over_all_of_them(site: Site) ->
     tracker = MemoryTracker(MemoryStore("mlflow"))
     adapters: Any = SimpleNamespace(tracker=tracker)
     told = story(site)
-    show_windows(adapters, told, told.windows, flow_run="f")
-    again = show_windows(adapters, told, told.windows, flow_run="f")  # a look that was killed is repeated
+    show_windows(adapters, told, flow_run="f")
+    again = show_windows(adapters, told, flow_run="f")  # a look that was killed is repeated
     assert again is not None
     assert tracker.running_runs() == []
+
+
+def test_windows_of_a_look_that_was_killed_or_of_another_one_are_shown_by_the_next(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`ratchet monitor NAME` shows none in MLflow, and nobody does while it is away."""
+    tracker, opened = MemoryTracker(MemoryStore("mlflow")), list[str]()
+    plain = tracker.open_run
+
+    def open_run(experiment: str, **more: Any) -> str:
+        opened.append(more["work_key"])
+        return plain(experiment, **more)
+
+    monkeypatch.setattr(tracker, "open_run", open_run)
+    told = story(site)
+    for _ in range(2):
+        show_windows(SimpleNamespace(tracker=tracker), told, flow_run="f")  # type: ignore[arg-type]  # of it the tracker
+    assert len(told.windows) == 4
+    assert [opened.count(one.digest()) for one in told.windows] == [1] * 4
 
 
 def test_every_figure_of_a_window_is_a_metric_that_mlflow_takes(site: Site) -> None:
