@@ -114,6 +114,7 @@ ROAD: Mapping[str, str] = {
     "models.registration.*": "writes down what was made",
     "models.metrics.away": "asks a child for a metric, whose own source counts",
     "models.objectives.away": "asks a child for an objective, whose own source counts",
+    "models.sources.arrow_memory": "says where tables lie in memory, not what is in them",
     "models.workloads.prepared": "asks a child for tensors: the source of the workload and of its preparation counts",
     "models.workloads.handed_over": "carries records from a child: what they are, who read them says",
     "models.workloads.told": "asks a child for a workload, whose own source counts",
