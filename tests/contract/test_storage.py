@@ -25,14 +25,15 @@ from mlratchet.models.ports.storage import (
     StorageError,
 )
 from mlratchet.models.ports.versions import VersionedStore
-from moto import mock_aws
+
+from tests.moto_in_turn import mock_s3
 
 
 @pytest.fixture
 def moto_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Store]:
     for name in ("AWS_ENDPOINT_URL_S3", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
-    with mock_aws():
+    with mock_s3():
         store = S3Store("contract", endpoint_url=None, region="us-east-1", access_key="a", secret_key="b")
         store.ensure_bucket()
         yield store

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,22 +21,12 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import InjectedFault
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectStore
-from moto import mock_aws
 
 from tests.conftest import Stack
 from tests.faults.promotions import POINTS, Scene, TinyFollower, at_once
+from tests.moto_in_turn import mock_s3
 
 AT_ONCE = 16
-
-
-class OneAtATime(S3Store):
-    """moto looks and writes in two steps, and threads get between them: two creates of one key can both succeed."""
-
-    lock = threading.Lock()
-
-    def create(self, key: str, data: bytes | bytearray) -> None:
-        with self.lock:
-            super().create(key, data)
 
 
 @pytest.fixture(params=["memory", "moto", pytest.param("seaweedfs", marks=pytest.mark.stack)])
@@ -47,8 +36,8 @@ def bucket(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> I
         yield MemoryStore("promotions")
     elif request.param == "moto":
         monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
-        with mock_aws():
-            store = OneAtATime("promotions", endpoint_url=None, region="us-east-1", access_key="a", secret_key="b")
+        with mock_s3():
+            store = S3Store("promotions", endpoint_url=None, region="us-east-1", access_key="a", secret_key="b")
             store.ensure_bucket()
             yield store
     else:

@@ -7,7 +7,6 @@ import datetime as dt
 import ipaddress
 import json
 import logging
-import socket
 import ssl
 import threading
 from pathlib import Path
@@ -19,6 +18,7 @@ import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from mlratchet.infra.machine.free_ports import find_port
 from mlratchet.infra.serving.connections import configured
 from mlratchet.infra.serving.local import LocalServers, model_servers
 from mlratchet.infra.serving.server import until_one_ends
@@ -34,6 +34,7 @@ from mlratchet.models.serving.slot import Slot
 from mlratchet.models.serving.tokens import SCOPES, Access, is_local
 from typer.testing import CliRunner
 
+from tests.conftest import wait_for
 from tests.unit.serving.conftest import TABLE, sum_of
 
 
@@ -174,17 +175,14 @@ def test_tls_is_answered_beside_the_plain_address_of_this_machine(tmp_path: Path
     slot.swap(sum_of(3, TABLE))
     app = ServingApp(Metrics())
     app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics))
-    ports = []
-    for _ in range(2):
-        with socket.socket() as sock:
-            sock.bind(("127.0.0.1", 0))
-            ports.append(sock.getsockname()[1])
+    first = find_port(set())  # none that the kernel gives to a program which asks for any in the meantime
+    ports = [first, find_port({first})]
     servers = [uvicorn.Server(configured(app, host="127.0.0.1", port=ports[0], header_s=lambda: 10.0))]
     servers.append(uvicorn.Server(configured(app, host="127.0.0.1", port=ports[1], header_s=lambda: 10.0, tls=files)))
     thread = threading.Thread(target=lambda: asyncio.run(until_one_ends(servers)), daemon=True)
     thread.start()
-    while not all(one.started for one in servers):
-        assert thread.is_alive()
+    wait_for("both servers", lambda: all(one.started for one in servers) or not thread.is_alive())
+    assert thread.is_alive()
     trusted = ssl.create_default_context(cafile=str(files[0]))
     plain = httpx.post(f"http://127.0.0.1:{ports[0]}/m/predict", json=[1, 2])
     secret = httpx.post(f"https://127.0.0.1:{ports[1]}/m/predict", json=[1, 2], verify=trusted)
