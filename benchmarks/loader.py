@@ -15,6 +15,7 @@ import datetime as dt
 import json
 import os
 import platform
+import re
 import resource
 import statistics
 import subprocess
@@ -40,6 +41,7 @@ from mlratchet.models.workloads.tabular import TableClassifier
 
 RESULTS, PEERS = Path(__file__).parent / "results", Path(__file__).parent / "loader_peers.py"
 BUCKET, BATCH, SHARD_BYTES, PIECE = "ratchet-loader-benchmark", 256, 8_000_000, 8 << 20
+ERROR = re.compile(r"[\w.]+(Error|Exception)\b")
 KINDS: dict[str, tuple[tuple[int, ...], Any]] = {"records": ((64,), np.float32), "pictures": ((3, 64, 64), np.uint8)}
 OURS = ("limit", "limit, streams", "ratchet cold", "ratchet warm", "ratchet resumed at half")
 THEIRS = ("webdataset", "ray", "s3torchconnector", "litdata cold", "litdata warm")
@@ -154,7 +156,8 @@ def run_side(side: str, folder: Path, python: str, environment: dict[str, str]) 
     done = subprocess.run(asked, capture_output=True, text=True, env=environment, timeout=300)
     lines = done.stdout.splitlines()
     if done.returncode or not lines:
-        return (done.stderr.strip().splitlines() or ["no output"])[-1][:200]
+        said = done.stderr.strip().splitlines() or ["no output"]
+        return next((line for line in reversed(said) if ERROR.match(line)), said[-1])[:200]
     found: dict[str, float] = json.loads(lines[-1])
     return found
 
