@@ -17,7 +17,7 @@ from pathlib import Path
 
 import orjson
 from mlratchet.infra.inference_log.pipeline_log import PipelineLog, SchemaOf, Waiting
-from mlratchet.infra.inference_log.socket import connect
+from mlratchet.infra.inference_log.socket import connect, send_whole
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.frames import Frame, count_frame, hello_frame
 
@@ -143,8 +143,7 @@ class LogClient:
                 first, *frame = frame
                 sent = socket.send_fds(self._connection, [first], [descriptor])
                 frame = [first[sent:], *frame]
-            for part in frame:
-                self._connection.sendall(part)
+            send_whole(self._connection, frame)
         except OSError as error:
             logger.warning("inference log: the writer is gone (%s)", error)
             self._forget_connection()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 NAME = "log.sock"
 BUFFER_BYTES = 4_000_000  # asked of the kernel, which may give less
 BACKLOG = 64
+MOST_PARTS = 1000  # of one call; the kernel takes 1024
 
 
 @contextmanager
@@ -47,3 +48,13 @@ def connect(home: Path, *, timeout_s: float) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def send_whole(to: socket.socket, parts: Sequence[bytes | memoryview]) -> None:
+    """All of it, in one call where the kernel takes it: after each call this thread waits for the interpreter, as long
+    as five milliseconds while requests are answered. Raises ``OSError``."""
+    for at in range(0, len(parts), MOST_PARTS):
+        some = parts[at : at + MOST_PARTS]
+        sent = to.sendmsg(some)
+        if sent < sum(map(len, some)):
+            to.sendall(memoryview(b"".join(some))[sent:])

@@ -21,6 +21,7 @@ from mlratchet.models.tensors.named import Inputs
 
 logger = logging.getLogger(__name__)
 OK = 200
+LEAST = 4  # answers that are told together: to join fewer costs more than to tell of each
 
 
 class TakenOver:
@@ -124,11 +125,11 @@ class DirectRoad:
             one.send(reply)
 
     def _tell(self, told: Sequence[TakenOver], rows: Inputs | None, answers: Answers | None) -> None:
-        """Who observes: of those that have an answer at once, where one variant answered them."""
+        """Who observes: of those that have an answer together, where one variant answered them and they are not few."""
         variant = told[0].asked.variant
         whole = [one.asked for one in told if one.asked.status == OK and one.asked.variant is variant]
         together = None
-        if whole:
+        if len(whole) >= LEAST:
             try:
                 together = self._of(whole, rows, answers)
             except Exception:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +12,14 @@ import numpy as np
 import orjson
 import pytest
 from mlratchet.infra.inference_log.pipeline_log import MANY, MOST_ANSWERS, OF_ALL
+from mlratchet.infra.inference_log.socket import MOST_PARTS, send_whole
 from mlratchet.models.inference_log.frames import HEAD, NotAFrameError, answers_frame, blocks_of, pack, unpack
 from mlratchet.models.inference_log.joined import PackedTogether, joined
 from mlratchet.models.serving.observing import AnsweredTogether
 from mlratchet.models.tensors.named import Inputs, Ragged
 
 from tests.unit.inference_log.test_frames import answered
-from tests.unit.inference_log.test_pipeline_log import Heard, a_log
+from tests.unit.inference_log.test_pipeline_log import LONG, Heard, a_log
 
 KEYS = (None, "", "me", "zo\u00eb", "\u4f60\u597d", 'a"b\\')
 
@@ -191,3 +194,34 @@ def test_what_is_told_together_overtakes_nothing_that_was_told_alone(tmp_path: P
 
     assert [row["request_id"] for row in heard.rows()] == [f"r{at}" for at in range(200)]
     assert (log.lost, heard.buffer.dropped) == (0, 0)
+
+
+def test_a_frame_of_many_parts_is_sent_whole_in_one_call_and_to_who_reads_slowly() -> None:
+    calls: list[int] = []
+
+    class Counting(socket.socket):
+        def sendmsg(self, parts: Any, *more: Any) -> int:
+            calls.append(len(parts))
+            return super().sendmsg(parts, *more)
+
+    ours, theirs = socket.socketpair()
+    ours.settimeout(LONG)
+    with Counting(fileno=ours.detach()) as to, theirs:
+        to.settimeout(LONG)
+        few: list[bytes | memoryview] = [b"a", memoryview(b"bc"), b"", b"d"]
+        send_whole(to, few)
+        assert (theirs.recv(100), calls) == (b"abcd", [4])
+
+        many: list[bytes | memoryview] = [bytes([at % 251]) * 3000 for at in range(MOST_PARTS + 7)]
+        found = bytearray()
+
+        def read() -> None:
+            while len(found) < 3000 * len(many):
+                found.extend(theirs.recv(5000))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        send_whole(to, many)
+        reader.join(LONG)
+        assert bytes(found) == b"".join(many)
+        assert calls == [4, MOST_PARTS, 7]

@@ -21,12 +21,13 @@ from mlratchet.infra.serving.connections import configured
 from mlratchet.models.serving import batcher
 from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.direct import LEAST
 from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.metrics import Metrics
 from mlratchet.models.serving.observing import Answered, AnsweredTogether, Observer
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.reply import Headers, Reply
-from mlratchet.models.serving.slot import Slot
+from mlratchet.models.serving.slot import Beside, Slot
 from starlette.types import Message
 
 from tests.listening import served
@@ -246,40 +247,75 @@ def test_what_one_forward_answers_is_told_at_once_and_before_anybody_has_it() ->
             assert app.answer_at_once(scope_of(WHOLE), json.dumps([*row]).encode(), line)
         await asyncio.wait_for(asyncio.gather(*(line.told for line in lines)), 60)
 
-    asyncio.run(ask([1, 2], [3, 4], [5, 6]))
+    good = [[1.0, at] for at in range(LEAST)]
+    asyncio.run(ask(*good))
     told, *sent = order
     assert told == sent
-    assert len(sent) == 3
+    assert len(sent) == LEAST
 
     order.clear()
-    asyncio.run(ask([1, 2], [0, 0], [5, 6]))  # the second is refused, and the others are asked anew
+    asyncio.run(ask([0, 0], *good))  # the first is refused, and the others are asked anew
     refused, told, *sent = order
-    assert (refused, told) == (422, [sent[0], sent[2]])
+    assert (refused, told) == (422, sent[1:])
+
+    order.clear()
+    asyncio.run(ask(*good[1:]))  # few are told of one by one
+    assert order[: LEAST - 1] == [200] * (LEAST - 1)
+    assert len(order) == 2 * (LEAST - 1)
 
 
 @pytest.mark.parametrize("rows", [1, 2])
 def test_who_is_answered_together_with_the_ordinary_road_is_told_what_is_its_own(rows: int) -> None:
-    kept, slot, app = Kept(), Slot(), ServingApp(Metrics())
+    joined: list[int] = []
+
+    class Counted(Kept):
+        def answered_together(self, together: AnsweredTogether) -> None:
+            joined.append(len(together.request_ids))
+            super().answered_together(together)
+
+    kept, slot, app = Counted(), Slot(), ServingApp(Metrics())
     slot.swap(Predictor(version=3, generation=3, signature=TABLE, model=fragile))
     app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=kept))
 
     async def ask() -> list[Said | None]:
         asked: list[Any] = []
-        for at in range(6):
+        for at in range(12):
             body = json.dumps({"instances": [[at + 1, row] for row in range(rows)]}).encode()
             scope = scope_of(WHOLE | {"x-client-key": str(at)} | ({"x-timeout-ms": "60000"} if at % 3 == 1 else {}))
             asked.append(by_asgi(app, scope, body) if at % 3 == 1 else at_once(app, scope, body))
         return await asyncio.gather(*asked)
 
     said = asyncio.run(ask())
-    told = sorted(kept.told, key=lambda one: str(one.client_key))
-    assert [one.client_key for one in told] == [str(at) for at in range(6)]
+    told = sorted(kept.told, key=lambda one: int(one.client_key or -1))
+    assert [one.client_key for one in told] == [str(at) for at in range(12)]
+    assert joined == [8]
     for at, one in enumerate(told):
         assert one.rows is not None
         assert one.output is not None
         assert one.rows.array.tolist() == [[at + 1, row] for row in range(rows)]
         assert one.output.tolist() == pytest.approx([math.log(at + 1 + row) for row in range(rows)])
         assert one.said == (said[at] or ("", [], b""))[2]
+
+
+def test_of_a_canary_each_is_told_with_who_answered_it() -> None:
+    kept, slot, app = Kept(), Slot(), ServingApp(Metrics())
+    slot.swap(sum_of(3, TABLE))
+    candidate = sum_of(4, TABLE, factor=2.0)
+    slot.put_beside(Beside(predictor=candidate, share=0.5, shadow=False, salt="s", expires_s=math.inf, record="r"))
+    app.take_up(Endpoint("m", slot, ServingConfig(), metrics=app.metrics, observer=kept))
+
+    async def ask() -> list[Said | None]:
+        scopes = [scope_of(WHOLE | {"x-client-key": str(at)}) for at in range(24)]
+        return await asyncio.gather(*(at_once(app, scope, b"[1, 2]") for scope in scopes))
+
+    said = asyncio.run(ask())
+    assert {one.variant for one in kept.told} == {"champion", "canary"}
+    for one in kept.told:
+        _, headers, body = said[int(one.client_key or -1)] or (0, [], b"")
+        version = {"champion": 3, "canary": 4}[str(one.variant)]
+        assert (one.version, dict(headers)[b"x-model-version"]) == (version, b"%d" % version)
+        assert one.predictions == json.loads(body)["predictions"]
+        assert one.predictions == [{"value": 3.0 * (version - 2)}]
 
 
 def test_what_nobody_waits_for_any_more_is_not_computed(monkeypatch: pytest.MonkeyPatch) -> None:
