@@ -268,12 +268,15 @@ def predict(
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.serving.client import predict_files
     from mlratchet.infra.serving.local import LocalServers
-    from mlratchet.infra.settings import load_settings
+    from mlratchet.infra.settings import load_settings, pipelines_folder
+    from mlratchet.models.pipeline.loading import find_pipeline
 
     home = load_settings().home
     servers = LocalServers(home)
     if servers.requested(pipeline):
         await_server(home, servers, pipeline)
+    elif servers.withdrawn(pipeline) is None:
+        find_pipeline(pipelines_folder(), pipeline)  # one that nobody serves and no file names is a slip of the pen
     answer = predict_files(
         servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline), tables=_tables_of(pipeline)
     )
