@@ -115,7 +115,8 @@ def upload(
     lines = [f"s3://{raw.bucket}/{key}" for key in keys[:SHOWN]]
     lines += [f"and {len(keys) - SHOWN:,} more"] if len(keys) > SHOWN else []
     back = f"`ratchet raw rm {pipeline} NAME` takes one away again"
-    lines.append(f"{len(keys):,} objects: `ratchet run {pipeline}` reads them, {back}")
+    count = "1 object" if len(keys) == 1 else f"{len(keys):,} objects"
+    lines.append(f"{count}: `ratchet run {pipeline}` reads them, {back}")
     emit({"bucket": raw.bucket, "keys": keys}, lines, as_json=as_json)
 
 
