@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mlratchet.models.drafting.files_below import files_below
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.ports.storage import ObjectStore
 from PIL import Image
@@ -72,22 +72,6 @@ def bring_to(
     return total
 
 
-def _files_of(path: Path) -> list[Path]:
-    """Itself, or all below it. Raises ``DataError`` for what is not there or cannot be read: nothing is left out."""
-
-    def refuse(error: OSError) -> None:
-        raise DataError(f"{error.filename}: cannot be read: {error.strerror}; nothing was uploaded") from error
-
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
-    folders = os.walk(path, onerror=refuse) if path.is_dir() else [(str(path.parent), [], [path.name])]
-    found = sorted(file for folder, _, names in folders for name in names if (file := Path(folder, name)).is_file())
-    for file in found:
-        if not os.access(file, os.R_OK):
-            raise DataError(f"{file}: cannot be read: permission denied; nothing was uploaded")
-    return found
-
-
 def upload_files(
     raw: ObjectStore, prefix: str, paths: Sequence[Path], *, on_progress: Callable[[int, int], None]
 ) -> list[str]:
@@ -99,7 +83,7 @@ def upload_files(
     jobs: dict[str, Path] = {}
     for path in paths:
         base = path if path.is_dir() else path.parent
-        for file in _files_of(path):
+        for file in files_below(path):
             key = f"{prefix.rstrip('/')}/{file.relative_to(base).as_posix()}"
             if not jobs.setdefault(key, file).samefile(file):
                 raise DataError(f"{file} and {jobs[key]}: both would be {raw.bucket}/{key}; rename one of them")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from mlratchet.models.monitoring.config import WindowRule
     from mlratchet.models.monitoring.finding import Finding
     from mlratchet.models.monitoring.stretch import MergedWindows
     from mlratchet.models.monitoring.window import Figure
@@ -127,7 +128,7 @@ def show_story(story: Story) -> None:
 
     console = table_console()
     if not story.windows and not story.findings:
-        console.print(f"{escape(story.pipeline)}: no window has ended yet; `ratchet ls` shows who serves", style="dim")
+        console.print(escape(no_window(story.pipeline, story.config.windows)), style="dim", soft_wrap=True)
         return
     metric = story.reference.promises[0].metric if story.reference and story.reference.promises else ""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
@@ -147,6 +148,15 @@ def show_story(story: Story) -> None:
         console.print(f"[{mark}]{finding.severity:8}[/] {where}  {escape(plain(finding.words))}")
     for gap in story.gaps:
         console.print(f"[red]{escape(gap)}[/]")
+
+
+def no_window(pipeline: str, rule: WindowRule) -> str:
+    """Why there is nothing to show yet, and what makes something."""
+    size = f"{rule.rows:,} requests" if rule.rows is not None else f"{(rule.seconds or 0) / 60:g} minutes of requests"
+    return (
+        f"{pipeline}: no window has ended yet: one is {size} (`monitoring.windows`). `ratchet ls` shows who serves, "
+        f"and `ratchet simulate {pipeline}` sends requests to try it"
+    )
 
 
 def show_stretches(stretches: Sequence[MergedWindows]) -> None:

@@ -32,9 +32,7 @@ def write_file(file: Path, data: bytes) -> None:
     try:
         file.write_bytes(data)
     except OSError as error:
-        raise ConfigurationError(
-            f"{file}: cannot be written: {error}; name a file in a folder that is there"
-        ) from error
+        raise ConfigurationError(f"{file}: cannot be written: {error}; name another") from error
 
 
 def tell_left_out(what: str) -> None:

@@ -110,7 +110,7 @@ def raw_rm(
     left = len(list_raw(bucket, prefix)) - (len(gone) if dry_run else 0)
     verb = "would delete" if dry_run else "deleted"
     lines = [f"{verb} s3://{bucket.bucket}/{prefix}{key}" for key in gone]
-    lines.append(f"{len(gone)} objects; {what_is_left(pipeline, left)}")
+    lines.append(f"{len(gone):,} {'object' if len(gone) == 1 else 'objects'}; {what_is_left(pipeline, left)}")
     emit(gone, lines, as_json=as_json)
 
 
@@ -118,7 +118,7 @@ def what_is_left(pipeline: str, objects: int) -> str:
     """What the next run reads, and what runs before it keep."""
     if not objects:
         return f"nothing is left to read: `ratchet upload {pipeline} FILES` comes before the next run"
-    return f"the next run of {pipeline} reads the other {objects:,}; runs before keep what they read"
+    return f"the next run of {pipeline} reads what is left ({objects:,}); runs before keep what they read"
 
 
 def register(app: typer.Typer) -> None:

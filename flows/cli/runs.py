@@ -115,7 +115,8 @@ def upload(
     lines = [f"s3://{raw.bucket}/{key}" for key in keys[:SHOWN]]
     lines += [f"and {len(keys) - SHOWN:,} more"] if len(keys) > SHOWN else []
     back = f"`ratchet raw rm {pipeline} NAME` takes one away again"
-    lines.append(f"{len(keys):,} objects: `ratchet run {pipeline}` reads them, {back}")
+    count = "1 object" if len(keys) == 1 else f"{len(keys):,} objects"
+    lines.append(f"{count}: `ratchet run {pipeline}` reads them, {back}")
     emit({"bucket": raw.bucket, "keys": keys}, lines, as_json=as_json)
 
 
@@ -268,12 +269,15 @@ def predict(
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.serving.client import predict_files
     from mlratchet.infra.serving.local import LocalServers
-    from mlratchet.infra.settings import load_settings
+    from mlratchet.infra.settings import load_settings, pipelines_folder
+    from mlratchet.models.pipeline.loading import find_pipeline
 
     home = load_settings().home
     servers = LocalServers(home)
     if servers.requested(pipeline):
         await_server(home, servers, pipeline)
+    elif servers.withdrawn(pipeline) is None:
+        find_pipeline(pipelines_folder(), pipeline)  # one that nobody serves and no file names is a slip of the pen
     answer = predict_files(
         servers.url(pipeline), pipeline, files, withdrawn=servers.withdrawn(pipeline), tables=_tables_of(pipeline)
     )

@@ -11,6 +11,7 @@ from typing import Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from mlratchet.models.drafting.files_below import files_below
 from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_text
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
@@ -70,15 +71,13 @@ class LocalFiles:
 def look_at(paths: Sequence[Path], *, written: Written | None = None) -> LocalFiles:
     """`written`: how delimited files are.
 
-    Raises ``DataError`` for what is not there, for files of no kind that is known, and for a first line of which nobody
-    can tell whether it has names.
+    Raises ``DataError`` for what is not there or cannot be read, for files of no kind that is known, and for a first
+    line of which nobody can tell whether it has names.
     """
     files: list[tuple[Path, Path]] = []  # (folder that was named, file)
     for path in paths:
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder")
-        inside = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
-        files += [(path if path.is_dir() else path.parent, one) for one in inside if not one.name.startswith(".")]
+        base = path if path.is_dir() else path.parent
+        files += [(base, one) for one in files_below(path) if not one.name.startswith(".")]
     kinds = Counter(kind for _, file in files for kind in ENDINGS if _is(file, kind))
     if not kinds:
         endings = ", ".join(ending for some in ENDINGS.values() for ending in some)

@@ -14,6 +14,7 @@ from mlratchet.models.data.quality import MEASURES, ON_DEMAND, QualityReport, in
 from mlratchet.models.data.quality.inspect import Inspection
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.drafting.delivery import look_at
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
@@ -148,8 +149,10 @@ def test_two_files_of_one_name_and_what_cannot_be_read_are_said_before_anything_
         return []
 
     monkeypatch.setattr("os.walk", closed)
-    with pytest.raises(DataError, match="closed: cannot be read: Permission denied; nothing was uploaded"):
+    with pytest.raises(DataError, match="closed: cannot be read: Permission denied; nothing was done"):
         upload_files(raw, "mine/", [tmp_path], on_progress=lambda d, t: None)
+    with pytest.raises(DataError, match="closed: cannot be read"):
+        look_at([tmp_path])
     monkeypatch.setattr("os.access", lambda *_: False)
     with pytest.raises(DataError, match=r"day\.csv: cannot be read"):
         upload_files(raw, "mine/", [tmp_path / names[0]], on_progress=lambda d, t: None)
