@@ -45,12 +45,12 @@ def loader() -> list[str]:
     return [*lines, "", *notes, *(f"Measured {about(row)}." for row in rows)] if rows else []
 
 
-STEPS = ("read, check, sort", "measure", "split, shards, preparation", "training", "scoring")
+STEPS = ("read, check, sort", "measure", "split, shards, preparation", "training", "scoring", "batch scoring")
 UNFINISHED = (
     "half an hour of waiting for pages (its memory as it was seen then); since then a row in random order brings in "
     "its own page alone"
 )
-SHORT = ("read, check, sort", "measure", "shards", "training", "scoring")
+SHORT = ("read, check, sort", "measure", "shards", "training", "scoring", "`ratchet score`")
 
 
 def memory() -> list[str]:
@@ -61,10 +61,11 @@ def memory() -> list[str]:
         "From a CSV to a verdict: MB of anonymous memory of all processes together (the run, its children, two ranks",
         "with their agent and forkserver, the scorer) at most in every step. Files that are mapped are not among it.",
         "The first row is a delivery of 1 MB: what the processes take by themselves. Where a limit is told, the group",
-        "could not have more (what is above is killed), files that are read and mapped among it.",
+        "could not have more (what is above is killed), files that are read and mapped among it. `ratchet score` takes",
+        "all that was delivered once more, in two children on two cores; - was measured before it was among them.",
         "",
         f"| MB | limit, MB | rows | characters a row | most | in | {' | '.join(SHORT)} | minutes |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for number, row in enumerate(rows):
         if not number:

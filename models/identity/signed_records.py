@@ -108,7 +108,8 @@ def verified_record(data: bytes, key: str, trusted: TrustedKeys, *, where: str) 
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or SIGNED not in document:
-        raise UnsignedRecord(f"{where}: is not signed; {WHO_ADOPTS}")
+        taken_over = WHO_ADOPTS if kind.purpose in ADOPTABLE else "it is none of ours, and counts for nothing"
+        raise UnsignedRecord(f"{where}: is not signed; {taken_over}")
     try:
         stamp = dict(document[SIGNED])
         signature = DetachedSignature(str(stamp["key_id"]), str(stamp.pop("signature")))

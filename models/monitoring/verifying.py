@@ -83,6 +83,9 @@ def _verified(
         )  # fmt: skip
     except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
         return Verification(outcome="cannot", words=str(error))
+    if finding.window.whole and again.record.problems:
+        words = f"the log that it rests on was changed or cut since: {again.record.problems[0]}"
+        return Verification(outcome="differs", words=words)
     return _compared(finding, again.findings)
 
 

@@ -266,6 +266,20 @@ def test_a_finding_whose_log_is_gone_cannot_be_computed_again() -> None:
     assert verify_finding(finding, site.source, site.store, site.watched).outcome in ("cannot", "differs")
 
 
+def test_a_log_that_was_changed_since_is_called_so_and_not_the_finding() -> None:
+    site = Site()
+    site.serve(*QUIET[:2], *WORSE[:2])
+    site.look()
+    finding = alarm_of(site)
+    for info in list(site.raw.list("log/shop/1/")):
+        data = site.raw.get(info.key)
+        site.raw.put(info.key, data[: len(data) // 2])
+    told = verify_finding(finding, site.source, site.store, site.watched)
+    assert told.outcome == "differs"
+    assert "the log that it rests on was changed or cut since: " in told.words
+    assert "is not the file that its record names" in told.words
+
+
 def test_an_edited_finding_is_not_found(worse: Site) -> None:
     finding = alarm_of(worse)
     held = worse.raw.get(finding.key)
