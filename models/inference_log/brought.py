@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
+import orjson
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
+from mlratchet.models.errors import DataError
 from mlratchet.models.inference_log.columns import LABELS
 from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
+from mlratchet.models.sources.delimited import BadRow, CsvTable, decode_text
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +26,8 @@ MOST_BYTES = 256 << 20  # of one object: labels are short
 
 def brought_labels(bucket: ObjectStore, config: LabelsConfig) -> pa.Table:
     """Every label below the prefix, with the columns of `LABELS`: each came when its object was written, by the store's
-    clock, and its writer is the object. An object that cannot be read is left out, and told in the log of the process.
+    clock, and its writer is the object. A row that cannot be read is left out, and so is an object of which none can:
+    told in the log of the process.
 
     `config.prefix` is not None.
     """
@@ -54,10 +59,8 @@ def _read(bucket: ObjectStore, info: ObjectInfo, config: LabelsConfig) -> pa.Tab
         logger.warning("%s: labels of %d bytes are not read, at most %d are", where, info.size_bytes, MOST_BYTES)
         return None
     try:
-        table = _table(bucket.get(info.key), config)
-        names = [config.request, *([config.row] if config.row in table.column_names else []), config.label]
-        columns = [table[name].cast(pa.string()) for name in names]
-    except (pa.ArrowException, KeyError, ObjectNotFound) as error:
+        columns = _columns(bucket.get(info.key), config, where)
+    except (pa.ArrowException, KeyError, DataError, ObjectNotFound) as error:
         logger.warning("%s: labels cannot be read: %s", where, str(error)[:300])
         return None
     rows = list(_rows(columns))
@@ -73,6 +76,19 @@ def _read(bucket: ObjectStore, info: ObjectInfo, config: LabelsConfig) -> pa.Tab
     )
 
 
+def _columns(data: bytes, config: LabelsConfig, where: str) -> list[list[str | None]]:
+    """Request, row where there is one, and label, of every row that can be read. Raises what Arrow raises, ``KeyError``
+    or ``DataError`` where none can."""
+    try:
+        table = _table(data, config)
+        names = [config.request, *([config.row] if config.row in table.column_names else []), config.label]
+        return [table[name].cast(pa.string()).to_pylist() for name in names]
+    except (pa.ArrowException, KeyError):
+        if config.format == "parquet":
+            raise
+    return _row_by_row(_csv_rows if config.format == "csv" else _json_rows, data, config, where)
+
+
 def _table(data: bytes, config: LabelsConfig) -> pa.Table:
     if config.format == "parquet":
         return pq.read_table(io.BytesIO(data))
@@ -85,9 +101,66 @@ def _table(data: bytes, config: LabelsConfig) -> pa.Table:
     )  # fmt: skip
 
 
-def _rows(columns: list[pa.ChunkedArray]) -> Iterator[tuple[str, int, str]]:
+Said = tuple[int, Mapping[str, Any] | str]
+"""Of a row: the line on which it begins, and its cells, or why it cannot be used."""
+
+
+def _row_by_row(
+    read: Callable[[bytes, LabelsConfig, str], Iterator[Said]], data: bytes, config: LabelsConfig, where: str
+) -> list[list[str | None]]:
+    """What Arrow does not read as a whole: a spreadsheet's way of writing, and rows of which some cannot be used."""
+    found: list[list[str | None]] = [[], [], []]
+    left_out, first = 0, ""
+    for line, said in read(data, config, where):
+        if isinstance(said, str):
+            left_out, first = left_out + 1, first or f"line {line}: {said}"
+            continue
+        for column, name in zip(found, (config.request, config.row, config.label), strict=True):
+            column.append(_text(said.get(name)))
+    if left_out:
+        logger.warning("%s: %d of its labels cannot be read and are left out; the first: %s", where, left_out, first)
+    return found
+
+
+def _csv_rows(data: bytes, config: LabelsConfig, where: str) -> Iterator[Said]:
+    table = CsvTable(data, where)
+    for name in (config.request, config.label):
+        table.require(name)
+    for row in table.rows():
+        yield row.number, row.words if isinstance(row, BadRow) else row.values
+
+
+def _json_rows(data: bytes, config: LabelsConfig, where: str) -> Iterator[Said]:
+    read = 0
+    for number, line in enumerate(decode_text(data, where).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            said = orjson.loads(line)
+        except ValueError as error:
+            yield number, str(error)
+            continue
+        if isinstance(said, dict) and config.request in said and config.label in said:
+            read += 1
+            yield number, said
+        else:
+            yield number, f"got {line[:60]!r}, expected an object with {config.request} and {config.label}"
+    if not read:
+        raise DataError(f"{where}: no line is an object with {config.request} and {config.label}")
+
+
+def _text(value: Any) -> str | None:
+    """As Arrow writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return None if value is None or isinstance(value, dict | list) else str(value)
+
+
+def _rows(columns: list[list[str | None]]) -> Iterator[tuple[str, int, str]]:
     """Those that say what is true of a row."""
-    for request_id, *row, label in zip(*(column.to_pylist() for column in columns), strict=True):
-        number = row[0] if row else "0"
-        if request_id and label is not None and (number or "0").isdecimal() and len(number or "0") < 9:
-            yield request_id, int(number or "0"), label
+    for request_id, *row, label in zip(*columns, strict=True):
+        number = (row[0] if row else None) or "0"
+        if request_id and label and number.isdecimal() and len(number) < 9:
+            yield request_id, int(number), label

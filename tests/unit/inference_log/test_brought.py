@@ -50,6 +50,30 @@ def test_a_label_of_several_lines_is_read_wherever_a_block_of_the_file_ends() ->
     assert read("csv", body.encode()) == [(f"r{at}", 0, text) for at in range(60)]
 
 
+TABLE = "request_id;row;label\nr1;0;ja, sehr\nr2;3;für\n"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("delimiter", [";", "\t"])
+def test_a_sheet_is_read_as_a_spreadsheet_saves_it(encoding: str, delimiter: str) -> None:
+    body = TABLE.replace(";", delimiter).encode(encoding)
+    assert read("csv", body) == [("r1", 0, "ja, sehr"), ("r2", 3, "für")]
+
+
+def test_a_bad_row_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> None:
+    """Seen: a whole day of labels, for one that had a comma too many."""
+    assert read("csv", b"request_id,row,label\nr1,0,yes\nr2,0,yes,more\nr3,1,no\n") == [
+        ("r1", 0, "yes"),
+        ("r3", 1, "no"),
+    ]
+    assert "1 of its labels cannot be read and are left out; the first: line 3" in caplog.text
+    lines = b'{"request_id":"r1","label":1}\n{"request_id":"r2","label":}\n[1]\n{"request_id":"r3","label":"two"}\n'
+    lines += b'{"request_id":"r4","label":true}\n{"request_id":"r5","label":{"a":1}}\n'
+    lines += b'{"request_id":"r6","row":2,"label":1.0}\n'
+    assert read("jsonl", lines) == [("r1", 0, "1"), ("r3", 0, "two"), ("r4", 0, "true"), ("r6", 2, "1")]
+    assert "2 of its labels cannot be read and are left out; the first: line 2" in caplog.text
+
+
 @pytest.mark.parametrize("bad", [b"", b"\xff\xfe", b"a,b\n1,2\n", b"request_id,row,label\nr1,0,yes,more\n"])
 def test_an_object_that_cannot_be_read_takes_no_other_with_it(bad: bytes) -> None:
     assert read("csv", bad, b"request_id,row,label\nr1,0,yes\n") == [("r1", 0, "yes")]

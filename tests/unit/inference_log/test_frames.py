@@ -28,6 +28,7 @@ from mlratchet.models.inference_log.rows import LogPlan, LogRows, rows_of
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.serving.observing import Answered
 from mlratchet.models.serving.reading.as_json import read_json
+from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.sources.record import InputSpec
 from mlratchet.models.tensors.named import Inputs, Ragged
 
@@ -220,13 +221,15 @@ SPEEDS = Signature(
 
 @pytest.mark.parametrize("form", [b'{"instances": %b, "instances": [{"speed": 7}]}', b'{"speed": %b, "speed": 7}'])
 @pytest.mark.parametrize("depth", [1, 1020])
-def test_of_a_key_that_comes_twice_the_log_holds_what_was_answered_and_no_depth_ends_a_frame(
-    form: bytes, depth: int
-) -> None:
-    content = read_json(form % (b"[" * depth + b"]" * depth), SPEEDS)
-    one = answered(0, instances=content.instances, written=content.written)
+def test_what_a_key_that_comes_twice_hides_reaches_no_frame(form: bytes, depth: int) -> None:
+    with pytest.raises(BadRequestError, match="is given twice"):
+        read_json(form % (b"[" * depth + b"]" * depth), SPEEDS)
 
-    (found,) = through(one, answered(1))
 
+def test_what_may_be_too_deep_for_a_frame_is_not_told_as_it_was_written() -> None:
+    content = read_json(b'{"instances": [{"speed": "%b"}]}' % (b"[" * 1020), SPEEDS)
+
+    (found,) = through(answered(0, instances=content.instances, written=content.written), answered(1))
+
+    assert content.written is None
     assert found.table["request_id"].to_pylist() == ["r0", "r1"]
-    assert found.table["field.speed"].to_pylist() == [7.0, 0.0]
