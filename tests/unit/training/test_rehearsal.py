@@ -120,10 +120,13 @@ VISION = {"height": 8, "width": 8, "channels": 1, "classes": ["a", "b"], "base_w
     "train",
     [
         {},
-        {"mode": "fast", "accumulation": 4, "global_batch_size": 6},
-        {"ema_decay": 0.9, "early_stopping": {"metric": "loss"}, "optimizer": {"name": "sgd"}, "precision": "bf16"},
+        pytest.param({"mode": "fast", "accumulation": 4, "global_batch_size": 6}, marks=pytest.mark.slow),
+        pytest.param(
+            {"ema_decay": 0.9, "early_stopping": {"metric": "loss"}, "optimizer": {"name": "sgd"}, "precision": "bf16"},
+            marks=pytest.mark.slow,
+        ),
     ],
-)  # fmt: skip
+)
 def test_what_is_right_is_left_in_peace(use: str, parameters: dict[str, Any], train: dict[str, Any]) -> None:
     assert tried(use, parameters=parameters, world=2, **train) == Rehearsal()
 

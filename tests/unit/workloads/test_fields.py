@@ -174,7 +174,7 @@ EVERY_KIND: dict[str, Any] = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("label", ["class", "amount"])
+@pytest.mark.parametrize("label", ["class", pytest.param("amount", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_every_kind_of_field_is_rehearsed_before_there_are_rows(kind: str, label: str) -> None:
     learnt = {"kind": "category", "values": ["x", "y"]} if label == "class" else {"kind": "number"}
