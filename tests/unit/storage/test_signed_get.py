@@ -79,7 +79,7 @@ class Handler(BaseHTTPRequestHandler):
 def server() -> Iterator[Server]:
     made = Server(("127.0.0.1", 0), Handler)
     made.objects, made.wrong, made.asked = {"/b/k": b"good", "/b/a b/ü+~%.bin": b"strange", "/b/empty": b""}, [], []
-    thread = threading.Thread(target=made.serve_forever, daemon=True)
+    thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
     yield made
     made.shutdown()
