@@ -37,7 +37,7 @@ def approved(stack: Any) -> str:
 def is_served(stack: Stack, pipeline: str) -> bool:
     """Whether a champion of it answers."""
     url = LocalServers(stack.home).url(pipeline)
-    return url is not None and httpx.get(f"{url}/ready").status_code == 200
+    return url is not None and httpx.get(f"{url}/ready", timeout=60).status_code == 200
 
 
 def test_a_killed_run_that_waited_is_approved_and_promoted_without_training(stack: Stack, approved: str) -> None:
@@ -128,4 +128,4 @@ def test_a_failed_probation_rolls_back_by_itself(stack: Stack) -> None:
     verdicts = {check["kind"]: check["verdict"] for check in judged["checks"]}
     assert verdicts == {"contract": "pass", "latency": "fail"}
     assert judged["champion_version"] == 1
-    assert httpx.get(f"{report['url']}/ready").headers["x-model-version"] == "1"
+    assert httpx.get(f"{report['url']}/ready", timeout=60).headers["x-model-version"] == "1"

@@ -58,8 +58,8 @@ def refusals(stack: Stack, **headers: str) -> list[int]:
     prefect, mlflow = stack.settings.prefect_api_url, stack.settings.mlflow_tracking_uri
     search = f"{mlflow}/api/2.0/mlflow/experiments/search"
     return [
-        httpx.post(f"{prefect}/flows/count", json={}, headers=headers).status_code,
-        httpx.post(search, json={"max_results": 1}, headers=headers).status_code,
+        httpx.post(f"{prefect}/flows/count", json={}, headers=headers, timeout=60).status_code,
+        httpx.post(search, json={"max_results": 1}, headers=headers, timeout=60).status_code,
     ]
 
 

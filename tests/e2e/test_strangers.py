@@ -62,10 +62,10 @@ def owner_is_answered(stack: Stack, ports: dict[str, int]) -> list[int]:
     certificate = stack.home / "tls" / "stack.crt"
     context = ssl.create_default_context(cafile=str(certificate))
     context.load_cert_chain(certificate, stack.home / "tls" / "stack.key")
-    with httpx.Client(verify=context) as owner:
+    with httpx.Client(verify=context, timeout=60) as owner:
         filer = owner.get(f"https://127.0.0.1:{ports['seaweed_filer']}/buckets/")
     prefect, mlflow = (
-        httpx.get(f"http://127.0.0.1:{ports[name]}{path}", auth=password_of(stack, name))
+        httpx.get(f"http://127.0.0.1:{ports[name]}{path}", auth=password_of(stack, name), timeout=60)
         for name, path in (("prefect", "/api/health"), ("mlflow", "/health"))
     )
     return [filer.status_code, prefect.status_code, mlflow.status_code]

@@ -65,7 +65,7 @@ class Invariants:
         assert champion is not None
         assert champion.version == head.version == report["version"]
         url = LocalServers(self.stack.home).url(name)
-        assert httpx.get(f"{url}/ready").headers["x-model-version"] == str(head.version)
+        assert httpx.get(f"{url}/ready", timeout=60).headers["x-model-version"] == str(head.version)
         decision = load_decision(adapters.store, head.decision)  # I3
         assert (decision["verdict"], decision["version"]) == ("pass", head.version)
         assert [entry["problem"] for entry in history_of(adapters, name) if not entry["verified"]] == []

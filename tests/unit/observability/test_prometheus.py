@@ -149,7 +149,7 @@ def asked(client: httpx.Client, query: str) -> list[Any]:
 
 def send(url: str) -> None:
     """Traffic of every kind that is counted."""
-    with httpx.Client(base_url=f"http://{url}") as client:
+    with httpx.Client(base_url=f"http://{url}", timeout=60) as client:
         assert client.post("/pictures/predict", json=[[[1, 1], [1, 0]]]).status_code == 200
         assert client.post("/prices/predict", json=[3, 4]).status_code == 200
         assert client.post("/prices/predict", content=b"{").status_code == 400

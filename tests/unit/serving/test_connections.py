@@ -107,7 +107,7 @@ def test_one_byte_at_a_time_does_not_buy_time(port: int) -> None:
                 line.sendall(HEAD[sent % len(HEAD) :][:1])
                 sent += 1
         assert 0 < sent < len(HEAD)
-        assert httpx.get(f"http://127.0.0.1:{port}/m/ready").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/m/ready", timeout=60).status_code == 200
 
 
 def ended(line: socket.socket, wait_s: float) -> bool:
@@ -124,7 +124,7 @@ def test_who_is_quick_keeps_the_connection(port: int) -> None:
 
     def asked() -> bool:
         began, statuses = time.monotonic(), set[int]()
-        with suppress(httpx.TransportError), httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client:
+        with suppress(httpx.TransportError), httpx.Client(base_url=f"http://127.0.0.1:{port}/m", timeout=60) as client:
             statuses = {client.post("/predict", json={"instances": [[1, n]]}).status_code for n in range(20)}
         assert statuses == {200} or time.monotonic() - began > HEADER_S
         return statuses == {200}
@@ -163,7 +163,7 @@ def test_whoever_takes_all_connections_takes_no_other_file_of_the_server() -> No
     with subprocess.Popen([sys.executable, "-c", FEW, str(port)], cwd=REPOSITORY) as server:
         try:
             wait_for("the server", lambda: is_open(port), 60)
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client, ExitStack() as idle:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/m", timeout=60) as client, ExitStack() as idle:
                 assert client.get("/ready").status_code == 200
                 for _ in range(400):
                     line = idle.enter_context(socket.create_connection(("127.0.0.1", port), timeout=60))
@@ -173,7 +173,7 @@ def test_whoever_takes_all_connections_takes_no_other_file_of_the_server() -> No
                 assert b"retry-after: 1\r\n" in refused
                 assert len([*Path(f"/proc/{server.pid}/fd").iterdir()]) < OTHER_FILES
                 assert client.get("/ready").status_code in (200, 503)
-            with httpx.Client(base_url=f"http://127.0.0.1:{port}/m") as client:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}/m", timeout=60) as client:
                 wait_for("room", lambda: client.get("/ready").status_code == 200, 20)
         finally:
             server.terminate()
