@@ -64,6 +64,9 @@ def progress_bar(description: str, *, hidden: bool = False) -> Iterator[Callable
 def working(what: str, *, hidden: bool = False) -> Iterator[Callable[[str], None]]:
     """A spinner on stderr, on a terminal alone; the yielded function says what is being done. Nothing is printed
     meanwhile: what stdout gets would go where the spinner is."""
-    console = Console(file=sys.stderr, quiet=hidden, highlight=False)
+    if hidden:  # not even a quiet console, which would take what others say on stderr
+        yield lambda _words: None
+        return
+    console = Console(file=sys.stderr, highlight=False)
     with console.status(what) as status:
         yield lambda words: status.update(f"{what}: {words}")

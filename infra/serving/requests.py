@@ -74,7 +74,7 @@ def _read(file: Path) -> ServingRequest | None:
         said = {"form": held.get("form", []), **held["serving"]}
         config = ServingConfig.model_validate_json(json.dumps(said))  # a pair is a list in JSON
         return ServingRequest(pipeline=held["pipeline"], config=config)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         words = " ".join(str(error).split())[:300]
         logger.error("%s cannot be read, and its pipeline is not served: %s", file, words)
         return None

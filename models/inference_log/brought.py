@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
-import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
@@ -17,7 +19,9 @@ from mlratchet.models.inference_log.columns import LABELS
 from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.ports.reading import side_by_side
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
+from mlratchet.models.schema.request import is_unicode
 from mlratchet.models.sources.delimited import BadRow, CsvTable, decode_text
+from mlratchet.models.sources.names_once import names_once
 
 logger = logging.getLogger(__name__)
 
@@ -79,26 +83,33 @@ def _read(bucket: ObjectStore, info: ObjectInfo, config: LabelsConfig) -> pa.Tab
 def _columns(data: bytes, config: LabelsConfig, where: str) -> list[list[str | None]]:
     """Request, row where there is one, and label, of every row that can be read. Raises what Arrow raises, ``KeyError``
     or ``DataError`` where none can."""
-    try:
-        table = _table(data, config)
-        names = [config.request, *([config.row] if config.row in table.column_names else []), config.label]
-        return [table[name].cast(pa.string()).to_pylist() for name in names]
-    except (pa.ArrowException, KeyError):
-        if config.format == "parquet":
-            raise
+    if config.format == "parquet":
+        return _texts(pq.read_table(io.BytesIO(data)), config)
+    with suppress(pa.ArrowException, KeyError):
+        if data.isascii() and b'"' not in data and config.format == "csv":
+            return _texts(_plain_csv(data), config)
+        if data.isascii() and config.format == "jsonl":
+            return _texts(pyarrow.json.read_json(io.BytesIO(data)), config)
     return _row_by_row(_csv_rows if config.format == "csv" else _json_rows, data, config, where)
 
 
-def _table(data: bytes, config: LabelsConfig) -> pa.Table:
-    if config.format == "parquet":
-        return pq.read_table(io.BytesIO(data))
-    if config.format == "jsonl":
-        return pyarrow.json.read_json(io.BytesIO(data))
-    texts = dict.fromkeys((config.request, config.row, config.label), pa.string())
+def _texts(table: pa.Table, config: LabelsConfig) -> list[list[str | None]]:
+    names = [config.request, *([config.row] if config.row in table.column_names else []), config.label]
+    columns = [table[name].cast(pa.string()) for name in names]
+    return [(pc.utf8_trim_whitespace(one) if config.format == "csv" else one).to_pylist() for one in columns]
+
+
+def _plain_csv(data: bytes) -> pa.Table:
+    """Commas and nothing else that is particular. Raises ``KeyError`` for a blank beside a column's name."""
+    header = data.lstrip().split(b"\n", 1)[0].decode().strip().split(",")
+    if any(name != name.strip() for name in header):
+        raise KeyError
     return pyarrow.csv.read_csv(
-        io.BytesIO(data), parse_options=pyarrow.csv.ParseOptions(newlines_in_values=True),
-        convert_options=pyarrow.csv.ConvertOptions(column_types=texts, strings_can_be_null=True),
-    )  # fmt: skip
+        io.BytesIO(data),
+        convert_options=pyarrow.csv.ConvertOptions(
+            column_types=dict.fromkeys(header, pa.string()), strings_can_be_null=True, null_values=[""]
+        ),
+    )
 
 
 Said = tuple[int, Mapping[str, Any] | str]
@@ -112,32 +123,52 @@ def _row_by_row(
     found: list[list[str | None]] = [[], [], []]
     left_out, first = 0, ""
     for line, said in read(data, config, where):
-        if isinstance(said, str):
-            left_out, first = left_out + 1, first or f"line {line}: {said}"
+        words = said if isinstance(said, str) else ""
+        texts = (
+            []
+            if isinstance(said, str)
+            else [_text(said.get(name)) for name in (config.request, config.row, config.label)]
+        )
+        if any(text is not None and not is_unicode(text) for text in texts):
+            words = "bytes that are no UTF-8"
+        if words:
+            left_out, first = left_out + 1, first or f"line {line}: {words}"
             continue
-        for column, name in zip(found, (config.request, config.row, config.label), strict=True):
-            column.append(_text(said.get(name)))
+        for column, text in zip(found, texts, strict=True):
+            column.append(text)
     if left_out:
         logger.warning("%s: %d of its labels cannot be read and are left out; the first: %s", where, left_out, first)
     return found
 
 
 def _csv_rows(data: bytes, config: LabelsConfig, where: str) -> Iterator[Said]:
-    table = CsvTable(data, where)
+    table = CsvTable(_as_utf(data), where)
     for name in (config.request, config.label):
         table.require(name)
     for row in table.rows():
         yield row.number, row.words if isinstance(row, BadRow) else row.values
 
 
+def _as_utf(data: bytes) -> bytes:
+    """As it is where it has a mark or is UTF-8; else as a spreadsheet on Windows saves it. A label that this reads
+    wrongly is none that the model knows, and counts for nothing."""
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return data
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return data.decode("cp1252", errors="replace").encode()
+    return data
+
+
 def _json_rows(data: bytes, config: LabelsConfig, where: str) -> Iterator[Said]:
     read = 0
-    for number, line in enumerate(decode_text(data, where).splitlines(), start=1):
+    for number, line in enumerate(decode_text(data, where).split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            said = orjson.loads(line)
-        except ValueError as error:
+            said = json.loads(line, object_pairs_hook=names_once)
+        except (ValueError, RecursionError) as error:
             yield number, str(error)
             continue
         if isinstance(said, dict) and config.request in said and config.label in said:

@@ -44,9 +44,11 @@ def _sketch(column: Column, seed: int) -> Array:
     each = _of_numbers(flat, seed)
     if not isinstance(column, Ragged):
         return each
-    sums = np.concatenate([np.zeros((1, MOST_PREPARED)), np.cumsum(each, axis=0, dtype=np.float64)])
-    lengths = np.maximum(column.lengths, 1)[:, None]
-    mean: Array = ((sums[column.offsets[1:]] - sums[column.offsets[:-1]]) / lengths).astype(np.float32)
+    mean: Array = np.zeros((len(column.lengths), MOST_PREPARED), np.float32)
+    some = np.flatnonzero(column.lengths)
+    if len(some):  # each by itself: of one running sum a neighbour's large numbers would leave nothing of small ones
+        sums = np.add.reduceat(each, column.offsets[:-1][some], axis=0, dtype=np.float64)
+        mean[some] = sums / column.lengths[some][:, None]
     return mean
 
 

@@ -49,7 +49,7 @@ def begin_to_tell(store: ObjectStore, pipeline: str, finding: str, *, by: str, n
     for number in range(1, MOST_TRIES + 1):
         known = _load(store, pipeline, finding, number)
         if known is None:
-            if 0 <= now_s - last_s < wait_s:  # one of the future is of a wrong clock
+            if abs(now_s - last_s) < wait_s:  # one of far ahead is of a wrong clock, one of just ahead of another look
                 return False
             return _create(store, Telling(pipeline=pipeline, finding=finding, number=number, by=by, at_s=now_s))
         wait_s, last_s = FIRST_WAIT_S * 2.0 ** (number - 1), known.at_s

@@ -49,12 +49,6 @@ def verify_finding(
     rests_on = set(finding.evidence.values())
     if told.outcome in ("cannot", "differs") and rests_on & erased_windows(store, finding.pipeline):
         return Verification(outcome="erased", words="the record of a window that it rests on was erased on demand")
-    if told.outcome == "differs" and (count := _labels_since(finding, source)):
-        return Verification(
-            outcome="cannot",
-            words=f"labels of {count} of its rows were brought again, or for the first time, since its window ended: "
-            "which of them stood then is not known any more",
-        )
     return told
 
 
@@ -86,7 +80,19 @@ def _verified(
     if finding.window.whole and again.record.problems:
         words = f"the log that it rests on was changed or cut since: {again.record.problems[0]}"
         return Verification(outcome="differs", words=words)
-    return _compared(finding, again.findings)
+    told = _compared(finding, again.findings)
+    if told.outcome == "differs" and reads_labels(finding) and (count := _labels_since(finding, source)):
+        return Verification(
+            outcome="cannot",
+            words=f"labels of {count} of its rows were brought again, or for the first time, since its window ended: "
+            "which of them stood then is not known any more",
+        )
+    return told
+
+
+def reads_labels(finding: Finding) -> bool:
+    """Whether what it says hangs on labels."""
+    return finding.kind == "quality" or (finding.kind, finding.subject) == ("outputs", "calibration")
 
 
 def _labels_since(finding: Finding, source: LogSource) -> int:

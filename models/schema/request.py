@@ -125,10 +125,11 @@ def _value(value: Any, name: str, field: Field, row: int | None) -> Any:
             return base64.b64decode(value.partition(";base64,")[2] or value, validate=True)
         except (binascii.Error, ValueError) as error:
             raise FieldError(name, "not_base64", f"expected {WORDS[kind]}: {error}", row=row) from error
-    return value if _is_unicode(value) else _refuse_surrogates(name, row)
+    return value if is_unicode(value) else _refuse_surrogates(name, row)
 
 
-def _is_unicode(value: str) -> bool:
+def is_unicode(value: str) -> bool:
+    """Whether it has no half of a surrogate, by which a byte that is no UTF-8 is kept."""
     return value.isascii() or not any("\ud800" <= one <= "\udfff" for one in value)
 
 

@@ -96,7 +96,8 @@ class _Written:
 
     def text(self, inputs: int) -> str:
         """Of so many tensors."""
-        names = [*(f"i{at}" for at in range(inputs)), "*", *(f"{name}={name}" for name in self._known)]
+        known = ["*", *(f"{name}={name}" for name in self._known)] if self._known else []
+        names = [*(f"i{at}" for at in range(inputs)), *known]
         return "\n    ".join((f"def forward({', '.join(names)}):", *self._lines))
 
     def function(self, text: str) -> Callable[..., torch.Tensor]:

@@ -39,14 +39,16 @@ class Stretches:
         return [(self._rows.batch(part), self._rows.targets(part)) for part in self._parts[step]]
 
     def _draw(self, step: int, places: Places) -> None:
-        drawn, self._parts, count = list[Array](), {}, 0
+        drawn, parts, count = list[Array](), dict[int, list[slice]](), 0
         for one in self._steps(step, sum(map(len, places(step)))):
-            self._parts[one] = []
+            parts[one] = []
             for mine in places(one):
                 drawn.append(mine)
-                self._parts[one].append(slice(count, count + len(mine)))
+                parts[one].append(slice(count, count + len(mine)))
                 count += len(mine)
+        self._parts = {}  # rows of a draw that fails are nobody's
         self._rows = DrawnRows(self._x, self._y, np.concatenate(drawn), self._room)
+        self._parts = parts
 
     def _steps(self, step: int, rows: int) -> list[int]:
         """This one and those behind it that are drawn with it."""

@@ -42,11 +42,12 @@ def follow_up(adapters: Adapters, name: str) -> list[str]:
 
 def watch_pipeline(adapters: Adapters, spec: PipelineSpec, config: MonitoringConfig) -> list[str]:
     """Of one pipeline."""
-    lines = [
-        f"{spec.name}: finding {answer.finding[:12]}: {', '.join(act.do for act in answer.actions) or 'nothing'}"
-        for answer in answer_findings(adapters, spec.name, config)
-    ]
+    lines = list[str]()
     try:
+        lines += [
+            f"{spec.name}: finding {answer.finding[:12]}: {', '.join(act.do for act in answer.actions) or 'nothing'}"
+            for answer in answer_findings(adapters, spec.name, config)
+        ]
         if config.probation is not None:
             watched = watch_promotion(adapters, spec.name, config.probation, spec.serving.labels)
             if watched is not None and watched.went_back is not None:

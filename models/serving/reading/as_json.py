@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +13,7 @@ from mlratchet.models.serving.reading.content import ALL, RequestContent
 from mlratchet.models.serving.reading.given_once import check_given_once
 from mlratchet.models.serving.reading.limits import WORDS
 from mlratchet.models.serving.reading.parts import client_fields
+from mlratchet.models.serving.reading.places import place_of, walked
 from mlratchet.models.serving.refusal import BadRequestError
 
 MOST_OPENED = 900  # lists and objects: the parser reads 1024 in one another, some of them around what a client wrote
@@ -70,9 +70,9 @@ def json_of(body: bytes) -> Any:
 def _unreadable(body: bytes, reason: Exception) -> BadRequestError:
     """The number that is no finite one, if that is all that is wrong; else what the parser said."""
     with suppress(ValueError, RecursionError):
-        for field, number in _numbers(json.loads(body), ""):
-            if not is_finite(number):
-                return BadRequestError(field[:WORDS] or "body", f"got {str(number)[:20]}, expected a finite number")
+        for way, number in walked(json.loads(body)):
+            if isinstance(number, int | float) and not is_finite(number):
+                return BadRequestError(place_of(way) or "body", f"got {str(number)[:20]}, expected a finite number")
     return BadRequestError("body", f"not JSON: {reason}"[:WORDS], 400)
 
 
@@ -82,15 +82,3 @@ def is_finite(number: float) -> bool:
         return math.isfinite(number)
     except OverflowError:  # a whole number with hundreds of digits
         return False
-
-
-def _numbers(value: Any, field: str) -> Iterator[tuple[str, float]]:
-    if isinstance(value, dict):
-        for name, item in value.items():
-            known = name.encode(errors="replace").decode()  # half a surrogate cannot be answered with
-            yield from _numbers(item, f"{field}.{known}" if field else known)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _numbers(item, f"{field}[{number}]")
-    elif isinstance(value, int | float):
-        yield field, value

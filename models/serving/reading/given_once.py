@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from mlratchet.models.serving.reading.limits import WORDS
+from mlratchet.models.serving.reading.places import place_of, walked
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.sources.names_once import twice_among
 
@@ -29,7 +29,7 @@ def check_given_once(body: bytes, document: Any, examples: str) -> None:
     if unexplained:
         field = _given_twice(body)
         if field is not None:
-            raise BadRequestError(field[:WORDS], TWICE)
+            raise BadRequestError(field, TWICE)
 
 
 def _objects(document: Any, examples: str) -> list[Any]:
@@ -60,17 +60,7 @@ def _given_twice(body: bytes) -> str | None:
         document = json.loads(body, object_pairs_hook=read, parse_int=float, parse_float=float)
     except RecursionError:
         raise BadRequestError("body", "lists and objects lie too deep in one another to be read") from None
-    return _place(document, "") if met else None
-
-
-def _place(value: Any, place: str) -> str | None:
-    """Where the first one stands."""
-    if isinstance(value, _Twice):
-        return f"{place}.{value.name}" if place else value.name
-    if isinstance(value, dict):
-        parts = ((f"{place}.{name}" if place else name, one) for name, one in value.items())
-    elif isinstance(value, list):
-        parts = ((f"{place}[{number}]", one) for number, one in enumerate(value))
-    else:
+    if not met:
         return None
-    return next((found for inner, one in parts if (found := _place(one, inner)) is not None), None)
+    way, first = next((way, one) for way, one in walked(document) if isinstance(one, _Twice))
+    return place_of((way, first.name))

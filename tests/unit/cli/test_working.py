@@ -103,7 +103,9 @@ def test_work_is_told_on_a_terminal_alone(
     monkeypatch.setenv("TERM", "xterm")
     with output.working("Auditing shop", hidden=hidden) as say:
         say("entry 3")
+        sys.stderr.write("what a log warns of\n")
     assert ("Auditing shop" in place.getvalue()) == seen
+    assert "what a log warns of" in place.getvalue()
 
 
 def test_file_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:

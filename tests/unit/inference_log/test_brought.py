@@ -72,6 +72,32 @@ def test_a_bad_row_takes_no_other_with_it(caplog: pytest.LogCaptureFixture) -> N
     lines += b'{"request_id":"r6","row":2,"label":1.0}\n'
     assert read("jsonl", lines) == [("r1", 0, "1"), ("r3", 0, "two"), ("r4", 0, "true"), ("r6", 2, "1")]
     assert "2 of its labels cannot be read and are left out; the first: line 2" in caplog.text
+    lines = '{"request_id":"r1","label":"a\u2028b\x85"}\r\n{]\r\n'.encode()  # two ends of a line that are none here
+    assert read("jsonl", lines) == [("r1", 0, "a\u2028b\x85")]
+
+
+@pytest.mark.parametrize(
+    ("body", "wanted"),
+    [
+        ("request_id;row;label;Prüfer\nr1;0;yes;Jörg\n".encode("cp1252"), [("r1", 0, "yes")]),
+        ("request_id\trow\tlabel\r\nr1\t0\tüber\r\n".encode("utf-16"), [("r1", 0, "über")]),
+        (b"request_id,label, row\nr1,yes,3\n", [("r1", 3, "yes")]),  # a blank beside a name
+        (
+            b"request_id,row,label\nr1, 2, cat\nr2,0,NA\nr3,0,null\n",
+            [("r1", 2, "cat"), ("r2", 0, "NA"), ("r3", 0, "null")],
+        ),
+        (b'request_id,row,label\nr1,0,"yes"\nr2,0,"no, never"\n', [("r1", 0, "yes"), ("r2", 0, "no, never")]),
+    ],
+)
+def test_how_a_csv_is_written_changes_no_label(body: bytes, wanted: list[tuple[str, int, str]]) -> None:
+    assert read("csv", body, b"request_id,row,label\nr9,0,yes\n") == [*wanted, ("r9", 0, "yes")]
+
+
+def test_no_byte_and_no_name_that_comes_twice_is_the_end_of_the_others() -> None:
+    odd = b'{"request_id":"r1","label":"a","label":"b"}\n{"request_id":"r2","label":"\xfc"}\n'
+    odd += b'{"request_id":"r3","label":"\\ud800"}\n' + b'{"request_id":"r4","label":' + b"[" * 90_000 + b"\n"
+    assert read("jsonl", odd + b'{"request_id":"r5","label":"yes"}\n') == [("r5", 0, "yes")]
+    assert read("csv", b"request_id,row,label\nr1,0,f\xfcr\nr2,0,yes\n") == [("r1", 0, "für"), ("r2", 0, "yes")]
 
 
 @pytest.mark.parametrize("bad", [b"", b"\xff\xfe", b"a,b\n1,2\n", b"request_id,row,label\nr1,0,yes,more\n"])

@@ -197,6 +197,17 @@ def test_of_empty_texts_and_sounds_alone_nothing_counts(kind: str, shape: tuple[
     assert np.array_equal(projected(Inputs({"x": empty})), np.zeros((2, 64), np.float32))
 
 
+def test_nobodys_numbers_blank_those_of_the_next_in_a_batch() -> None:
+    def of(*rows: list[float]) -> np.ndarray[Any, Any]:
+        ends = np.cumsum([0, *map(len, rows)])
+        return projected(Inputs({"x": Ragged(np.asarray([*chain.from_iterable(rows)], np.float32), ends)}))
+
+    alone = of([2.0, 4.0])
+    assert alone.any()
+    assert np.array_equal(of([1e20], [], [2.0, 4.0], [1e30], [])[2:3], alone)
+    assert not of([1e20], [])[1].any()
+
+
 @pytest.mark.parametrize("form", ['{"instances": %s}', " %s\n"])
 def test_what_is_json_already_is_told_as_it_was_written(form: str) -> None:
     plain = answered(0, count=2)

@@ -76,6 +76,17 @@ def test_an_object_that_is_uploaded_again_makes_no_finding_a_forgery(site: Site)
     assert verify_finding(edited, known, site.store, site.watched).outcome == "differs"
 
 
+def test_a_label_that_comes_later_excuses_nothing_that_rests_on_no_label(site: Site) -> None:
+    alarm = alarm_of(site)
+    rows = site.source.brought.to_pylist()  # type: ignore[union-attr]  # see site_with
+    held = [(one["request_id"], one["row"], one["label"], one["label_s"]) for one in rows]
+    again = [(request, row, said, at_s + 60 * MINUTE) for request, row, said, at_s in held]
+    later = replace(site.source, brought=as_objects([*held, *again]))
+    drift = alarm.model_copy(update={"kind": "inputs", "subject": "price", "measure": "wasserstein"})
+    assert verify_finding(drift, later, site.store, site.watched).outcome == "differs"
+    assert verify_finding(alarm.model_copy(update={"effect": 0.4}), later, site.store, site.watched).outcome == "cannot"
+
+
 def test_labels_of_other_requests_that_come_later_excuse_nothing(site: Site) -> None:
     edited = alarm_of(site).model_copy(update={"effect": 0.4})
     rows = site.source.brought.to_pylist()  # type: ignore[union-attr]  # see site_with

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.models.serving.feedback import LabelError, labels_of
 from mlratchet.models.serving.reading import given_once
+from mlratchet.models.serving.reading.as_json import json_of
 from mlratchet.models.serving.reading.given_once import check_given_once
+from mlratchet.models.serving.reading.limits import WORDS
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.schema import parse_request
 from mlratchet.models.sources.names_once import NameTwiceError, names_once
@@ -81,6 +83,24 @@ def test_usual_request_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_body_that_lies_too_deep_to_be_read_again_is_refused() -> None:
     with pytest.raises(BadRequestError, match="too deep"):
         checked(b'{"a:b": "\\\\", "x": ' + b"[" * 1000 + b"]" * 1000 + b"}")
+
+
+@pytest.mark.parametrize("depth", [100, 490, 600, 900])
+def test_field_is_named_however_deep_it_lies(depth: int) -> None:
+    with pytest.raises(BadRequestError) as refused:
+        checked(b"[" * depth + b'{"a": 1, "a": 2}' + b"]" * depth)
+    assert refused.value.field.startswith("[0][0][0]")
+
+
+@pytest.mark.timeout(60)  # four minutes were not enough, of which every second stopped all who ask
+@pytest.mark.parametrize("last", [b'{"a": 1, "a": 2}', b"1e999"])
+def test_long_names_and_lists_cost_what_they_are_long(last: bytes) -> None:
+    many = 1_500_000
+    body = b'{"' + b"k" * many + b'": [' + b"0," * many + last + b"]}"
+    with pytest.raises(BadRequestError) as refused:
+        json_of(body)
+    assert refused.value.field.startswith("kkk")
+    assert len(refused.value.field) <= WORDS
 
 
 @pytest.mark.parametrize("kind", ["shop", "columns"])

@@ -80,6 +80,13 @@ def test_its_environment_holds_no_writing_key_and_no_password(tmp_path: Path, mo
     assert request.config.ranges == {"a": (0.0, 1.0)}
 
 
+@pytest.mark.parametrize("text", ["", "[]", "null", "3", '{"serving": 1, "pipeline": "odd"}', "{"])
+def test_a_request_that_cannot_be_read_takes_no_other_with_it(tmp_path: Path, text: str) -> None:
+    LocalServers(tmp_path).request("quote", ServingConfig())
+    (tmp_path / "serving" / "odd.json").write_text(text)
+    assert [one.pipeline for one in ServingRequests(tmp_path)] == ["quote"]
+
+
 def test_it_starts_from_what_it_is_told_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     LocalServers(tmp_path).request("quote", ServingConfig())
     settings = settings_of(tmp_path, serving_s3_access_key="reader", serving_s3_secret_key="reader-secret")

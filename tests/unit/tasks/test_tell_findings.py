@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from mlratchet.infra import notify as telling
+from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.monitoring.answers import Resolution, answers_of, publish_resolution
@@ -116,7 +117,7 @@ def test_two_looks_at_once_tell_once_and_a_wrong_clock_silences_nothing(
     @contextmanager
     def beside(*args: Any, **more: Any) -> Iterator[Any]:
         monkeypatch.setattr(telling.httpx, "stream", inner)
-        look(monkeypatch, adapters, PLAIN)  # while the first one is at it
+        look(monkeypatch, adapters, PLAIN, NOW - 0.2)  # while the first one is at it, and it began a moment before
         with inner(*args, **more) as reply:
             yield reply
 
@@ -129,6 +130,19 @@ def test_two_looks_at_once_tell_once_and_a_wrong_clock_silences_nothing(
     webhook.status = 200
     look(monkeypatch, adapters, PLAIN, NOW + 7200)
     assert webhook.told[1:] == [[finding(2).id]]
+
+
+def test_an_alarm_is_told_though_its_answer_cannot_be_found(
+    monkeypatch: pytest.MonkeyPatch, adapters: Any, webhook: Webhook
+) -> None:
+    def cut(*_: Any, **__: Any) -> Any:
+        raise SecurityError("the ledger was cut")
+
+    publish_finding(adapters.store, finding())
+    monkeypatch.setattr(keep_watch, "answer_findings", cut)
+    with pytest.raises(SecurityError):
+        look(monkeypatch, adapters, PLAIN)
+    assert webhook.told == [[finding().id]]
 
 
 def test_what_a_stranger_plants_silences_nothing_and_what_a_person_answered_is_known(

@@ -66,6 +66,12 @@ def test_the_answers_have_the_same_bits(make: Callable[[], nn.Module], rows: int
             assert torch.equal(straight(asked), plain(asked))
 
 
+def test_a_program_that_gives_back_what_it_is_given_is_asked_too() -> None:
+    straight, asked = straight_forward(program_of(nn.Identity())), torch.rand(2, 3, 8, 8)
+    assert straight is not None
+    assert torch.equal(straight(asked), asked)
+
+
 def test_tensors_by_name_are_given_by_their_names_in_whatever_order() -> None:
     plain = program_model(export_program(Two(), batch_of_words(3, 4), WORDS))
     assert isinstance(plain, ByName)
