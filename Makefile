@@ -2,7 +2,7 @@
 # make demo-fields   the same for six fields on real data: tables, pictures, text, sound, ratings, sequences
 # make demo-loop   a drift, its alarm, retrain and canary, a version that is taken back, bad data: the loop acts by itself
 # make test   set up and pass the tests
-# make check  linters, unit and contract tests that are not slow, no servers: for the everyday; about 3 minutes on two cores
+# make check  linters, unit and contract tests that are not slow, no servers: for the everyday; under 3 minutes on two cores
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -57,3 +58,11 @@ def register(config: pytest.Config) -> None:
     """Where slow tests are left out, and only there."""
     if "not slow" in (config.option.markexpr or ""):
         config.pluginmanager.register(LeftOut(config), "left-out")
+
+
+def most_slow(values: Iterable[Any], *, keep: int) -> list[Any]:
+    """For `parametrize`: cases that take more than two seconds together; the first `keep` stay in `make check`."""
+    return [
+        one if at < keep else pytest.param(*(one if isinstance(one, tuple) else (one,)), marks=pytest.mark.slow)
+        for at, one in enumerate(values)
+    ]

@@ -240,7 +240,9 @@ class _Body:
         return iter(())
 
 
-@pytest.mark.parametrize(("status", "body"), [(409, b"ConditionalRequestConflict"), (503, b"SlowDown")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(409, b"ConditionalRequestConflict"), pytest.param(503, b"SlowDown", marks=pytest.mark.slow)]
+)
 def test_a_server_that_asks_to_try_again_is_asked_again(moto_store: S3Store, status: int, body: bytes) -> None:
     answers = []
 

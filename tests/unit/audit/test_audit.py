@@ -18,6 +18,7 @@ from mlratchet.models.ledger.chain import entry_key, sign_entry
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.registration.record import registration_key
 
+from tests.left_out import most_slow
 from tests.unit.audit.conftest import DAY, World
 
 
@@ -54,7 +55,7 @@ DAMAGE: dict[str, Callable[[bytes], bytes | None]] = {
 }
 
 
-@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("damage", most_slow(DAMAGE, keep=3))
 def test_whatever_is_done_to_any_object_is_one_clear_line(world: World, damage: str) -> None:
     """Every object kind, every object: an audit that passes afterwards would be a hole."""
     seen = set()

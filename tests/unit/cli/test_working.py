@@ -18,6 +18,8 @@ from mlratchet.flows.cli import output
 from mlratchet.models.errors import ConfigurationError, RatchetError
 from typer.testing import CliRunner
 
+from tests.left_out import most_slow
+
 LONG: dict[str, tuple[str, ...]] = {
     "mlratchet.models.drafting.draft.draft": ("init data.csv",),
     "mlratchet.models.drafting.delivery.look_at": ("schema show .", "schema diff shop ."),
@@ -68,7 +70,9 @@ def said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Said]:
         yield found
 
 
-@pytest.mark.parametrize(("work", "command"), [(work, one) for work, commands in LONG.items() for one in commands])
+@pytest.mark.parametrize(
+    ("work", "command"), most_slow([(work, one) for work, commands in LONG.items() for one in commands], keep=10)
+)
 def test_long_command_says_so_before_its_work_begins(
     work: str, command: str, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -170,6 +170,7 @@ def build(graph: Any) -> Bucket:
     return bucket
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(graph=graphs)
 def test_nothing_that_is_needed_goes_and_what_is_not_goes_at_once(graph: Any) -> None:

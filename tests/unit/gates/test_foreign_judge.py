@@ -25,6 +25,8 @@ from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.ports.children import HungError, InProcess, KilledError, children, install
 from pydantic import ValidationError
 
+from tests.left_out import most_slow
+
 Classified = Callable[..., RowOutputs]
 CLASSES = ("0", "1", "2")
 SHOP = '''
@@ -156,6 +158,7 @@ def test_a_custom_check_rewrites_no_evidence(classified: Classified) -> None:
     assert (first.verdict, second.verdict) == ("pass", "fail")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("shop")
 def test_a_custom_check_holds_no_gate_for_ever(classified: Classified, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(foreign_judge, "LIMIT_S", 1.0)
@@ -205,7 +208,7 @@ def test_a_users_class_whose_child_was_killed_is_not_absent() -> None:
         policy({"kind": "shop:Level"})
 
 
-@pytest.mark.parametrize("name", ["ends", "array", "junk", "missing"])
+@pytest.mark.parametrize("name", most_slow(["ends", "array", "junk", "missing"], keep=2))
 @pytest.mark.usefixtures("shop")
 def test_what_is_no_verdict_of_its_own_is_inconclusive(classified: Classified, name: str) -> None:
     first, second = judged(classified(accuracy=0.4), custom(name))

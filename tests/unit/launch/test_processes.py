@@ -29,6 +29,7 @@ STUBBORN = (
 )
 
 
+@pytest.mark.slow
 def test_a_sweep_ends_every_marked_process_and_its_children_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "GRACE_S", 0.5)  # they take none
     value = uuid.uuid4().hex

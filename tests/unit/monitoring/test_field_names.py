@@ -17,6 +17,7 @@ from mlratchet.models.monitoring.sketches import of
 from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.models.schema.fields import Schema
 
+from tests.left_out import most_slow
 from tests.unit.inference_log.logs import Log
 from tests.unit.monitoring.site import BEGIN_S, CONFIG, FACTS, SCHEMA, Site, Traffic, rows_of_the_test
 
@@ -28,7 +29,7 @@ NAMES = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", most_slow(NAMES, keep=4))
 def test_a_field_may_have_any_name(name: str) -> None:
     site = Site()
     then = with_prepared(site)

@@ -14,6 +14,7 @@ from mlratchet.models.monitoring.measure.estimate import Reliability
 from mlratchet.models.monitoring.verifying import verify_finding
 from mlratchet.models.monitoring.window import newest_window, window_key, windows_of
 
+from tests.left_out import most_slow
 from tests.unit.monitoring.site import BEGIN_S, CONFIG, MINUTE, Site, Traffic
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -72,7 +73,7 @@ def test_answers_that_become_worse_raise_an_alarm_with_its_reason(worse: Site) -
     assert alarm.effect < 0.9
 
 
-@pytest.mark.parametrize("looks", [1, 7, 90])
+@pytest.mark.parametrize("looks", most_slow([7, 1, 90], keep=1))
 def test_looking_often_and_after_restarts_gives_the_records_of_looking_once(worse: Site, looks: int) -> None:
     site = Site()
     site.log.pipeline_signer  # noqa: B018 - another installation: its signatures differ, what it says does not
@@ -94,13 +95,16 @@ def _order(one: Finding) -> Any:
 
 @pytest.mark.parametrize(
     ("change", "warned"),
-    [
-        ({"shift": 3.0}, "inputs:price"),
-        ({"regions": [0.05, 0.05, 0.9]}, "inputs:region"),
-        ({"missing": 0.4}, "data:price"),
-        ({"errors": 0.2}, "service:errors"),
-        ({"bad_region": "asia"}, "quality:accuracy on region=asia"),
-    ],
+    most_slow(
+        [
+            ({"shift": 3.0}, "inputs:price"),
+            ({"regions": [0.05, 0.05, 0.9]}, "inputs:region"),
+            ({"missing": 0.4}, "data:price"),
+            ({"errors": 0.2}, "service:errors"),
+            ({"bad_region": "asia"}, "quality:accuracy on region=asia"),
+        ],
+        keep=2,
+    ),
 )
 def test_what_was_changed_is_what_is_told(change: dict[str, Any], warned: str) -> None:
     site = Site()

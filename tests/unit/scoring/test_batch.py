@@ -48,6 +48,7 @@ from mlratchet.models.workloads.tabular import TableClassifier
 from mlratchet.tasks.actions.score import Scoring, score_batch
 from safetensors.torch import save_file
 
+from tests.left_out import most_slow
 from tests.unit.audit.conftest import World
 
 PIPELINE = """
@@ -203,7 +204,7 @@ def test_the_manifest_is_signed_and_names_inputs_artifact_and_every_file(batch: 
 
 
 @pytest.mark.usefixtures("small_pieces")
-@pytest.mark.parametrize("writes", [0, 1, 2, 5])
+@pytest.mark.parametrize("writes", most_slow([1, 0, 2, 5], keep=2))
 def test_a_run_that_ends_in_the_middle_is_gone_on_with(
     batch: Batch, writes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

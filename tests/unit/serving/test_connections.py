@@ -18,6 +18,7 @@ from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.slot import Slot
 
 from tests.conftest import REPOSITORY, wait_for
+from tests.left_out import most_slow
 from tests.listening import served
 from tests.unit.serving.conftest import TABLE, app_of, sum_of
 
@@ -53,23 +54,26 @@ def all_that_comes(line: socket.socket) -> bytes:
 
 @pytest.mark.parametrize(
     ("sent", "answer"),
-    [
-        (b"", b""),
-        (b"GET /hea", b""),
-        (HEAD, b""),
-        (HEAD + b"\r\n", b"HTTP/1.1 408"),
-        (HEAD + b'\r\n{"instances"', b"HTTP/1.1 408"),
-        (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\n\r\nGET /re", b"HTTP/1.1 200"),
-        (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10), None),
-        (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10) + b"\r\n", None),
-        (b"GET / HTTP/1.1\r\n" + b"x: abcdefgh\r\n" * (MOST_HEADER_BYTES // 9 + 1), None),
-        (b"GET /" + b"a" * (MOST_HEADER_BYTES + 10) + b" HTTP/1.1\r\n", None),
-        (b"\r\n", b""),
-        (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\n\r\n\r\n", b"HTTP/1.1 200"),
-        (HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", b"HTTP/1.1 400"),
-        (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\na\x00b: c\r\n\r\n", b"HTTP/1.1 400"),
-        (b"rubbish\r\n\r\n", b"HTTP/1.1 400"),
-    ],
+    most_slow(
+        [
+            (b"", b""),
+            (b"GET /hea", b""),
+            (HEAD, b""),
+            (HEAD + b"\r\n", b"HTTP/1.1 408"),
+            (HEAD + b'\r\n{"instances"', b"HTTP/1.1 408"),
+            (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\n\r\nGET /re", b"HTTP/1.1 200"),
+            (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10), None),
+            (b"GET / HTTP/1.1\r\nx: " + b"a" * (MOST_HEADER_BYTES + 10) + b"\r\n", None),
+            (b"GET / HTTP/1.1\r\n" + b"x: abcdefgh\r\n" * (MOST_HEADER_BYTES // 9 + 1), None),
+            (b"GET /" + b"a" * (MOST_HEADER_BYTES + 10) + b" HTTP/1.1\r\n", None),
+            (b"\r\n", b""),
+            (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\n\r\n\r\n", b"HTTP/1.1 200"),
+            (HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\n\r\n", b"HTTP/1.1 400"),
+            (b"GET /m/ready HTTP/1.1\r\nhost: localhost\r\na\x00b: c\r\n\r\n", b"HTTP/1.1 400"),
+            (b"rubbish\r\n\r\n", b"HTTP/1.1 400"),
+        ],
+        keep=6,
+    ),
     ids=[
         "nothing",
         "half a line",

@@ -13,6 +13,7 @@ from mlratchet.models.serving.reading.as_file import PICTURES, SOUNDS
 from mlratchet.models.serving.reading.media import ARROW, CSV, NPY, media_types
 from mlratchet.models.serving.slot import Slot
 
+from tests.left_out import most_slow
 from tests.unit.serving.by_contract import UNSAYABLE, check
 from tests.unit.serving.conftest import app_of
 from tests.unit.serving.six_schemas import KINDS, png, predictor_of, wav
@@ -35,7 +36,7 @@ def serving(kind: str) -> Any:
     return app_of(slot)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", most_slow(KINDS, keep=2))
 def test_no_request_to_any_of_six_schemas_is_a_server_error(kind: str) -> None:
     schema = schemathesis.openapi.from_asgi("/m/openapi.json", serving(kind), headers={"host": "localhost"})
     operations = {operation.path: operation for operation in (one.ok() for one in schema.get_all_operations())}

@@ -29,6 +29,8 @@ from mlratchet.tasks.steps.train import Trained
 from mlratchet.tasks.support import open_version
 from safetensors.torch import save
 
+from tests.left_out import most_slow
+
 from .conftest import Road, program
 from .test_row_identity import before_the_upgrade
 
@@ -154,7 +156,7 @@ REASONS: list[tuple[Callable[[Night, Any], None], str]] = [
 ]
 
 
-@pytest.mark.parametrize(("reason", "words"), REASONS, ids=[one.__name__ for one, _ in REASONS])
+@pytest.mark.parametrize(("reason", "words"), most_slow(REASONS, keep=2), ids=[one.__name__ for one, _ in REASONS])
 def test_the_default_begins_fresh_and_says_why(
     night: Night, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reason: Any, words: str
 ) -> None:
@@ -175,7 +177,7 @@ def test_the_default_begins_fresh_and_says_why(
     assert len(night.launcher.jobs) == 1
 
 
-@pytest.mark.parametrize(("reason", "words"), REASONS, ids=[one.__name__ for one, _ in REASONS])
+@pytest.mark.parametrize(("reason", "words"), most_slow(REASONS, keep=2), ids=[one.__name__ for one, _ in REASONS])
 def test_a_version_that_was_asked_for_is_refused_with_what_to_write(
     night: Night, monkeypatch: pytest.MonkeyPatch, reason: Any, words: str
 ) -> None:

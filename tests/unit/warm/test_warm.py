@@ -305,6 +305,7 @@ def test_a_run_whose_process_is_killed_is_gone(warm: Warm) -> None:
     until(lambda: not psutil.pid_exists(pid))
 
 
+@pytest.mark.slow
 def test_the_process_of_a_run_is_killed_with_the_warm_process(warm: Warm) -> None:
     process = hand_over(warm, "sleep")
     pid = pid_of_the_fork(process)

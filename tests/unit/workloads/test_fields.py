@@ -28,6 +28,8 @@ from mlratchet.models.workloads.fields import SchemaWorkload
 from mlratchet.models.workloads.loading import load_workload
 from mlratchet.models.workloads.prepared import fit_away, prepare_away
 
+from tests.left_out import most_slow
+
 USE = "mlratchet.models.workloads.fields:SchemaWorkload"
 FIELDS: dict[str, Any] = {
     "colour": {"kind": "category", "nullable": True},
@@ -175,7 +177,7 @@ EVERY_KIND: dict[str, Any] = {
 
 
 @pytest.mark.parametrize("label", ["class", pytest.param("amount", marks=pytest.mark.slow)])
-@pytest.mark.parametrize("kind", EVERY_KIND)
+@pytest.mark.parametrize("kind", most_slow(EVERY_KIND, keep=3))
 def test_every_kind_of_field_is_rehearsed_before_there_are_rows(kind: str, label: str) -> None:
     learnt = {"kind": "category", "values": ["x", "y"]} if label == "class" else {"kind": "number"}
     schema = {"label": label, "fields": {kind: EVERY_KIND[kind], label: learnt}}
