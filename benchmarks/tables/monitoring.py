@@ -84,24 +84,31 @@ def _at_the_edge() -> list[str]:
     return lines + [f"| {name} | {rate:.2f} |" for name, rate in row["alarms_per_year"].items()]
 
 
+MOVED = "Alarms a year, at a stated 1, where one of 20 streams is a number that moved for good by this part of"
+
+
 def _below_the_effect() -> list[str]:
     rows = newest("detectors below the effect", file="detectors")
     if not rows:
         return []
-    held = {tuple(name.split(", ")): rate for name, rate in rows[-1]["alarms_per_year"].items()}
-    parts = list(dict.fromkeys(name[2] for name in held))
+    parts, rates = _by_part(rows[-1])
     lines = [
         "",
-        "Alarms a year, at a stated 1, where one of 20 streams is a number that moved for good by this part of",
+        MOVED,
         f"`minimum_effect` 0.1; {rows[-1]['years']} years of windows each. The rate is promised up to a quarter:",
         "",
         "| rows of the reference, of an hour | " + " | ".join(parts) + " |",
         "|---" * (1 + len(parts)) + "|",
     ]
-    for reference, hour in dict.fromkeys(name[:2] for name in held):
-        cells = [f"{held[reference, hour, part]:,g}" for part in parts]
-        lines += [f"| {int(reference):,}, {int(hour):,} | " + " | ".join(cells) + " |"]
-    return lines
+    return lines + [f"| {int(reference):,}, {int(hour):,} | {rate} |" for (reference, hour), rate in rates.items()]
+
+
+def _by_part(row: dict[str, Any]) -> tuple[list[str], dict[tuple[str, str], str]]:
+    """The parts of the effect, and by what stands before them the cells of their rates."""
+    held = {tuple(name.split(", ")): rate for name, rate in row["alarms_per_year"].items()}
+    parts = list(dict.fromkeys(name[2] for name in held))
+    befores = dict.fromkeys((name[0], name[1]) for name in held)
+    return parts, {one: " | ".join(f"{held[*one, part]:,g}" for part in parts) for one in befores}
 
 
 def _quiet() -> list[str]:
@@ -131,18 +138,10 @@ def _quiet_below() -> list[str]:
     rows = newest("detectors quiet below", file="detectors")
     if not rows:
         return []
-    held = {tuple(name.split(", ")): rate for name, rate in rows[-1]["alarms_per_year"].items()}
-    parts = list(dict.fromkeys(name[2] for name in held))
-    lines = [
-        "",
-        "Alarms a year, at a stated 1, where one of 20 streams is a number that moved for good by this part of",
-    ]
-    lines += [f"`minimum_effect` 0.1, in hours of 10,000 rows; {rows[-1]['years']} years of them:", ""]
+    parts, rates = _by_part(rows[-1])
+    lines = ["", MOVED, f"`minimum_effect` 0.1, in hours of 10,000 rows; {rows[-1]['years']} years of them:", ""]
     lines += ["| quiet_up_to | rows of the reference | " + " | ".join(parts) + " |", "|---" * (2 + len(parts)) + "|"]
-    for quiet_up_to, reference in dict.fromkeys(name[:2] for name in held):
-        cells = [f"{held[quiet_up_to, reference, part]:,g}" for part in parts]
-        lines += [f"| {quiet_up_to} | {int(reference):,} | " + " | ".join(cells) + " |"]
-    return lines
+    return lines + [f"| {quiet} | {int(reference):,} | {rate} |" for (quiet, reference), rate in rates.items()]
 
 
 def _known() -> list[str]:

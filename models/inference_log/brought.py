@@ -22,6 +22,7 @@ from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectSto
 from mlratchet.models.schema.request import is_unicode
 from mlratchet.models.sources.delimited import BadRow, CsvTable, decode_text
 from mlratchet.models.sources.names_once import names_once
+from mlratchet.models.sources.text_encoding import UTF16_MARKS
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ def _csv_rows(data: bytes, config: LabelsConfig, where: str) -> Iterator[Said]:
 def _as_utf(data: bytes) -> bytes:
     """As it is where it has a mark or is UTF-8; else as a spreadsheet on Windows saves it. A label that this reads
     wrongly is none that the model knows, and counts for nothing."""
-    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+    if data.startswith(UTF16_MARKS):
         return data
     try:
         data.decode()
