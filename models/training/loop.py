@@ -46,7 +46,8 @@ class Trainer(TrainingState):
                 self.checkpoint_write_s, self.checkpoints_written = writer.write_s, writer.written
 
     def _steps(self, writer: Checkpointer | None) -> None:
-        self._clock, self._reporter = Stopwatch(), StepReporter(self.device)
+        self._reporter = StepReporter(self.device)
+        self._clock = Stopwatch()  # behind it: parts are never more than the whole
         self._recent: list[tuple[int, int, int, float, torch.Tensor, torch.Tensor]] = []  # see _one_step
         self._stop_seen, self._epoch_began = False, time.monotonic()
         self._interval = [0.0, 0]  # loss x rows, rows since the last report
