@@ -7,6 +7,9 @@ process of their own, at one server and then at the other, in turns. The log wri
 into a folder. CPU is that of the server's process, by the request; the goal is at most 3 % more with the log. Beside it
 stand the CPU of the writer's process, by the request as well, and what the two halves of the server's part take by
 themselves: to take an answer and pack it with others, and to make frames of what is packed.
+
+A third turn is that of the server without its log, beside a process that takes as much of a core as the writer took
+and has nothing to do with it: what its presence alone costs a server on a machine with few cores.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import argparse
 import asyncio
 import datetime as dt
 import gc
+import hashlib
 import json
 import os
 import signal
@@ -56,7 +60,9 @@ RESULTS = Path(__file__).parent / "results"
 COLUMNS = [f"x{number}" for number in range(64)]
 FORWARDS = 16  # of what the halves take by themselves
 AT_ONCE = 64
-SIDES = ("off", "on")
+SIDES = ("off", "on", "beside")  # in turns; the last: without, beside a process that is as busy as the writer
+SERVERS = ("off", "on")
+SLICE_S = 0.01  # of which that process is busy for a part
 
 
 def serve(side: str, name: str, port: int, home: Path) -> None:
@@ -92,11 +98,25 @@ def write(home: Path) -> None:
     process.run()
 
 
+def be_busy() -> None:
+    """With what a writer does, JSON and digests. A line of standard input says for which part of each slice of time and
+    for how many seconds."""
+    body = orjson.dumps({"instances": [dict.fromkeys(COLUMNS, 0.123456)] * 16})
+    for line in sys.stdin:
+        part, seconds = map(float, line.split())
+        end = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < end:
+            spent = time.process_time()
+            while time.process_time() - spent < part * SLICE_S:
+                hashlib.sha256(orjson.dumps(orjson.loads(body))).digest()
+            time.sleep(max(0.0, began + SLICE_S - time.perf_counter()))
+
+
 @contextmanager
 def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
     """This script as another process, which is asked to end."""
     command = [sys.executable, __file__, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:
@@ -104,41 +124,55 @@ def running(*arguments: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def measure(name: str, rounds: int, seconds: float, home: Path) -> dict[str, Any]:
-    """CPU-ms by the request and requests a second of both sides, which take turns, and their ratio by the round."""
+    """CPU-ms by the request and requests a second of the sides, which take turns, and their ratios by the round."""
     *_, instance = served(name)
     body = json.dumps({"instances": [instance]}).encode()
     found: dict[str, list[tuple[float, float]]] = {side: [] for side in SIDES}
-    ports = {side: find_port(set()) for side in SIDES}
+    ports = {side: find_port(set()) for side in SERVERS}
     with (
         running("--write", "--home", str(home)) as writer,
+        running("--busy") as beside,
         running("--side", "off", "--model", name, "--port", str(ports["off"]), "--home", str(home)) as off,
         running("--side", "on", "--model", name, "--port", str(ports["on"]), "--home", str(home)) as on,
     ):
         sides = {}
+        assert beside.stdin is not None
         for side, process in {"off": off, "on": on}.items():
             wait_for_port(ports[side], process)
             sides[side] = Side(side, ports[side], process.pid, f"/{PIPELINE}/predict", body)
             asyncio.run(asked(sides[side], AT_ONCE, 1.0))
-        written_s, logged = cpu_s(writer.pid), 0
+        written_s, logged, part = cpu_s(writer.pid), 0, 0.0
         for at in range(rounds):
             for side in SIDES if at % 2 == 0 else SIDES[::-1]:
-                before, began = cpu_s(sides[side].pid), time.perf_counter()
-                took = asyncio.run(asked(sides[side], AT_ONCE, seconds))
+                if side == "beside":
+                    beside.stdin.write(f"{part} {seconds}\n")
+                    beside.stdin.flush()
+                server = sides["on" if side == "on" else "off"]
+                before, wrote, began = cpu_s(server.pid), cpu_s(writer.pid), time.perf_counter()
+                took = asyncio.run(asked(server, AT_ONCE, seconds))
+                passed = time.perf_counter() - began
                 time.sleep(0.3)  # what waits is sent
-                spent, passed = cpu_s(sides[side].pid) - before, time.perf_counter() - began - 0.3
+                spent = cpu_s(server.pid) - before
+                if side == "on":
+                    part, logged = (cpu_s(writer.pid) - wrote) / passed, logged + len(took)
                 found[side].append((spent * 1000 / len(took), len(took) / passed))
-                logged += len(took) if side == "on" else 0
         written_s = cpu_s(writer.pid) - written_s
         on.terminate()
         dropped = json.loads(on.communicate(timeout=60)[0].splitlines()[-1])["dropped"]
     middle = {
         side: [round(statistics.median(column), 4) for column in zip(*found[side], strict=True)] for side in SIDES
     }
-    more = [on_ms / off_ms - 1 for (off_ms, _), (on_ms, _) in zip(found["off"], found["on"], strict=True)]
+    more = {
+        side: [ms / off_ms - 1 for (off_ms, _), (ms, _) in zip(found["off"], found[side], strict=True)]
+        for side in SIDES[1:]
+    }
     return {
         "model": name, "cpu_ms_off": middle["off"][0], "cpu_ms_on": middle["on"][0], "per_s_off": middle["off"][1],
-        "per_s_on": middle["on"][1], "cpu_more": round(statistics.median(more), 4),
-        "cpu_more_from": round(min(more), 4), "cpu_more_to": round(max(more), 4), "dropped": dropped,
+        "per_s_on": middle["on"][1], "cpu_more": round(statistics.median(more["on"]), 4),
+        "cpu_more_from": round(min(more["on"]), 4), "cpu_more_to": round(max(more["on"]), 4), "dropped": dropped,
+        "cpu_ms_beside": middle["beside"][0], "per_s_beside": middle["beside"][1],
+        "beside_more": round(statistics.median(more["beside"]), 4),
+        "beside_more_from": round(min(more["beside"]), 4), "beside_more_to": round(max(more["beside"]), 4),
         "writer_cpu_ms": round(written_s * 1000 / logged, 4),
     }  # fmt: skip
 
@@ -186,7 +220,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--home", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--write", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--busy", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.busy:
+        be_busy()
+        return
     if options.write:
         write(options.home)
         return

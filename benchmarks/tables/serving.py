@@ -52,16 +52,24 @@ def inference_log() -> list[str]:
     lines += [
         "64 requests of one row under way, at a server with its log and at one without, in turns; CPU of the server's",
         "process by the request. The log writer is a process beside it, with CPU of its own. The goal is at most 3 %",
-        "more in the server.",
+        "more in the server. Presence alone: what the server without its log takes more beside a process that is as",
+        "busy as the writer and has nothing to do with it. Own part: what the log takes in the server by itself,",
+        "as a part of what an answer takes without it.",
     ]
     cells = []
     for row in rows:
         more = f"{row['cpu_more']:.1%} ({row['cpu_more_from']:.1%}, {row['cpu_more_to']:.1%})"
         rates = f"{row['per_s_off']:,.0f}", f"{row['per_s_on']:,.0f}"
         writer = row.get("writer_cpu_ms", "")  # not measured by earlier rows
-        cells.append([row["model"], row["cpu_ms_off"], row["cpu_ms_on"], more, *rates, row["dropped"], writer])
-    names = "model | CPU ms without | with | more (from, to, by round) | answers/s without | with | dropped"
-    names += " | CPU ms of the writer"
+        alone = ""
+        if "beside_more" in row:
+            alone = f"{row['beside_more']:.1%} ({row['beside_more_from']:.1%}, {row['beside_more_to']:.1%})"
+        own = f"{(row['offer_us'] + row['frames_us']) / 1000 / row['cpu_ms_off']:.1%}"
+        cells.append(
+            [row["model"], row["cpu_ms_off"], row["cpu_ms_on"], more, alone, own, *rates, row["dropped"], writer]
+        )
+    names = "model | CPU ms without | with | more (from, to, by round) | presence alone | own part | answers/s without"
+    names += " | with | dropped | CPU ms of the writer"
     lines += table(names, cells)
     return [*lines, "", about(rows[-1])] if rows else []
 

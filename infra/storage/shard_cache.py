@@ -17,6 +17,7 @@ import re
 import shutil
 import stat
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager, suppress
@@ -38,6 +39,7 @@ DOWNLOADS = 4  # side by side, of those that are wanted soon
 SHARE = 4  # of what is free on the disk, one such part is used where nothing is set
 SLACK = 20  # such a part of the bound is made free at once, where it can be
 DIGEST = re.compile("[0-9a-f]{64}")
+LOOK_S = 0.01  # between two looks at a download that another makes
 SEEN, PART, TURN = ".seen", ".part", "turn"
 
 
@@ -152,8 +154,7 @@ class ShardCache:
         while True:
             sink = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
             try:
-                fcntl.flock(sink, fcntl.LOCK_EX)
-                if not _is_at(sink, part):  # it was renamed or removed while we waited
+                if not _locked(sink, part):
                     continue
                 try:
                     yield sink
@@ -344,6 +345,17 @@ def _digest(file: Path) -> str:
     with suppress(OSError), file.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
     return ""
+
+
+def _locked(sink: int, part: Path) -> bool:
+    """Wait until the file is locked; False once it is somewhere else. Not in one long wait: renamed, it is a copy, and
+    whoever reads that holds a lock on it for as long as it is mapped."""
+    while _is_at(sink, part):
+        with suppress(BlockingIOError):
+            fcntl.flock(sink, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return _is_at(sink, part)
+        time.sleep(LOOK_S)
+    return False
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

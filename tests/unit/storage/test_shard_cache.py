@@ -196,3 +196,34 @@ def test_a_child_is_told_of_copies_of_what_it_may_read_and_no_other_path(tmp_pat
         "to": None,
         "found": None,
     }
+
+
+def test_who_waits_for_a_download_is_not_held_up_by_who_reads_the_copy(
+    tmp_path: Path, store: Counting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file that is written becomes the copy, and a rank that maps it keeps a lock on it for hours."""
+    key, sha256 = put(store, b"s" * 5000)
+    copies = cache(tmp_path, store)
+    file = copies.folder / sha256
+    part = file.with_name(sha256 + shard_cache.PART)
+    waits, flock = threading.Event(), fcntl.flock
+
+    def told(descriptor: int, kind: int) -> None:
+        if threading.current_thread().name.startswith("waits"):
+            waits.set()
+        flock(descriptor, kind)
+
+    with part.open("wb") as sink, ThreadPoolExecutor(1, "waits") as pool:
+        fcntl.flock(sink, fcntl.LOCK_EX)  # another process's download
+        monkeypatch.setattr(fcntl, "flock", told)
+        found = pool.submit(copies.file, key, sha256)
+        assert waits.wait(60)
+        with part.open("rb") as mapped:
+            sink.write(b"s" * 5000)
+            sink.flush()
+            part.rename(file)
+            flock(sink, fcntl.LOCK_SH)  # in one step, so nobody comes between
+            flock(mapped, fcntl.LOCK_SH)  # as a rank that has mapped it
+            sink.close()
+            assert found.result(timeout=60) == file
+    assert file.read_bytes() == b"s" * 5000
