@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mlratchet.models.drafting.files_below import files_below
+from mlratchet.models.drafting.files_below import files_below, hidden_below
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.ports.storage import ObjectStore
 from PIL import Image
@@ -75,7 +75,7 @@ def bring_to(
 def upload_files(
     raw: ObjectStore, prefix: str, paths: Sequence[Path], *, on_progress: Callable[[int, int], None]
 ) -> list[str]:
-    """Upload files, and folders with their structure, below `prefix`; returns the keys.
+    """Upload files, and folders with their structure but without hidden files, below `prefix`; returns the keys.
 
     Raises ``DataError``, before anything is sent, when a path does not exist, cannot be read or holds no file, and for
     two files that would have one name.
@@ -88,7 +88,8 @@ def upload_files(
             if not jobs.setdefault(key, file).samefile(file):
                 raise DataError(f"{file} and {jobs[key]}: both would be {raw.bucket}/{key}; rename one of them")
     if not jobs:
-        raise DataError(f"{', '.join(map(str, paths))}: no file to upload")
+        hidden = ", but hidden ones" if any(map(hidden_below, paths)) else ""
+        raise DataError(f"{', '.join(map(str, paths))}: no file to upload{hidden}")
     with ThreadPoolExecutor(WRITERS) as pool:
         for done, _ in enumerate(pool.map(lambda key: raw.upload_file(key, jobs[key]), jobs), start=1):
             on_progress(done, len(jobs))

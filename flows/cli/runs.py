@@ -100,10 +100,11 @@ def upload(
     """Put files into the raw bucket, below the source prefix of a pipeline. Any S3 client does the same.
 
     A file that is there by that name is replaced; all files that lie there are one delivery. `ratchet raw ls NAME`
-    lists them, and `ratchet raw rm NAME KEY` takes one away again.
+    lists them, and `ratchet raw rm NAME KEY` takes one away again. Hidden files of a folder (.DS_Store) stay here.
     """
     from mlratchet.flows.cli.output import emit, progress_bar
     from mlratchet.infra.seed import upload_files
+    from mlratchet.models.drafting.files_below import hidden_below
     from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline
     from mlratchet.tasks.wiring import open_adapters
 
@@ -116,8 +117,11 @@ def upload(
     lines += [f"and {len(keys) - SHOWN:,} more"] if len(keys) > SHOWN else []
     back = f"`ratchet raw rm {pipeline} NAME` takes one away again"
     count = "1 object" if len(keys) == 1 else f"{len(keys):,} objects"
+    hidden = [str(one) for path in files for one in hidden_below(path)]
+    if hidden:
+        lines.append(f"left here: {len(hidden)} hidden file{'s' * (len(hidden) != 1)}, e.g. {hidden[0]}")
     lines.append(f"{count}: `ratchet run {pipeline}` reads them, {back}")
-    emit({"bucket": raw.bucket, "keys": keys}, lines, as_json=as_json)
+    emit({"bucket": raw.bucket, "keys": keys, "hidden": hidden}, lines, as_json=as_json)
 
 
 def import_weights(

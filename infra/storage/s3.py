@@ -115,7 +115,7 @@ class S3Store:
         if code in MISSING:
             return ObjectNotFound(f"{where}: no such object ({code})")
         if code == "NoSuchBucket":
-            return ConfigurationError(f"{what} {where}: no such bucket; correct source.bucket or create it")
+            return ConfigurationError(f"{what} {where}: no such bucket; correct its name or create it")
         if code in EXPIRED:
             return CredentialsExpired(
                 f"{what} {where}: the credentials have expired ({code}); set new ones (RATCHET_S3_ACCESS_KEY, "

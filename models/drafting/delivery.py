@@ -77,7 +77,7 @@ def look_at(paths: Sequence[Path], *, written: Written | None = None) -> LocalFi
     files: list[tuple[Path, Path]] = []  # (folder that was named, file)
     for path in paths:
         base = path if path.is_dir() else path.parent
-        files += [(base, one) for one in files_below(path) if not one.name.startswith(".")]
+        files += [(base, one) for one in files_below(path)]
     kinds = Counter(kind for _, file in files for kind in ENDINGS if _is(file, kind))
     if not kinds:
         endings = ", ".join(ending for some in ENDINGS.values() for ending in some)

@@ -61,7 +61,7 @@ def require_tune(spec: PipelineSpec) -> TuneConfig:
     if spec.tune is None:
         raise ConfigurationError(
             f"pipeline {spec.name} declares no search space; add a `tune:` section with metric and space "
-            "(docs/tuning.md; deployments/pipelines/digits.yaml has one)"
+            "(docs/tuning.md shows one)"
         )
     return spec.tune
 

@@ -15,6 +15,7 @@ from mlratchet.models.data.quality.inspect import Inspection
 from mlratchet.models.data.shards import load_split
 from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.drafting.delivery import look_at
+from mlratchet.models.drafting.files_below import hidden_below
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.gates.evidence import Evidence
 from mlratchet.models.gates.judge import judge
@@ -132,6 +133,24 @@ def test_uploading_keeps_the_structure_of_a_folder(raw: MemoryStore, tmp_path: A
     assert sorted(keys) == sorted(info.key for info in raw.list()) == ["mine/images/0.png", "mine/labels.csv"]
     with pytest.raises(DataError, match="no such file"):
         upload_files(raw, "mine/", [tmp_path / "absent"], on_progress=lambda d, t: None)
+
+
+def test_what_a_system_keeps_in_a_folder_for_itself_is_no_data(tmp_path: Path) -> None:
+    """Neither for who drafts a pipeline nor for who uploads; named by itself it is."""
+    raw, names = (
+        MemoryStore(),
+        ("set/rows.csv", "set/.DS_Store", "set/.ipynb_checkpoints/rows.csv", "set/__MACOSX/a.csv"),
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("a,b\n1,2\n")
+    assert upload_files(raw, "mine/", [tmp_path / "set"], on_progress=lambda d, t: None) == ["mine/rows.csv"]
+    assert look_at([tmp_path / "set"]).files == (tmp_path / "set/rows.csv",)
+    assert hidden_below(tmp_path / "set") == sorted(tmp_path / name for name in names[1:])
+    (tmp_path / "set/rows.csv").unlink()
+    with pytest.raises(DataError, match="no file to upload, but hidden ones"):
+        upload_files(raw, "mine/", [tmp_path / "set"], on_progress=lambda d, t: None)
+    assert upload_files(raw, "mine/", [tmp_path / names[1]], on_progress=lambda d, t: None) == ["mine/.DS_Store"]
 
 
 def test_two_files_of_one_name_and_what_cannot_be_read_are_said_before_anything_is_sent(
