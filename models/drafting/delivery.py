@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from mlratchet.models.drafting.files_below import files_below
 from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_text
 from mlratchet.models.errors import DataError
+from mlratchet.models.schema.cells import is_text, one_array, text_of
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.base import Format
 from mlratchet.models.sources.csv import SUFFIXES as TABLES
@@ -21,7 +22,7 @@ from mlratchet.models.sources.fasta import Fasta, FastaOptions
 from mlratchet.models.sources.jsonl import Jsonl, JsonlOptions
 from mlratchet.models.sources.pieces import PICTURE, SOUND
 from mlratchet.models.sources.ranged import opening_whole
-from mlratchet.models.sources.record import RawObject, Reject
+from mlratchet.models.sources.record import RawObject, Reject, place_of
 from mlratchet.models.sources.unpacking import bare_name
 from PIL import Image, UnidentifiedImageError
 
@@ -142,8 +143,34 @@ def _sample(kind: Kind, files: list[Path], labels: Mapping[Path, str], written: 
             raise DataError(
                 f"{file}: has other columns than {files[0]}: {', '.join(strange[:5])}; name files of one kind"
             )
-    joined = pa.concat_tables([table.select(first) for table in tables], promote_options="permissive")
+    joined = _joined([table.select(first) for table in tables])
     return DraftSample(table=joined, whole=whole, unreadable=tuple(unreadable))
+
+
+def _joined(tables: Sequence[pa.Table]) -> pa.Table:
+    """One below the other; a column that is text in some, and numbers or truth values in others, is text.
+
+    Raises ``DataError`` for a column of types that have nothing in common.
+    """
+    for name in tables[0].column_names:
+        kinds = {one[name].type: None for one in tables if name in one.column_names}
+        if len(kinds) > 1 and any(is_text(kind) for kind in kinds):
+            tables = [_with_text(one, name) for one in tables]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
+        where = place_of(str(tables[-1][WHERE][0].as_py()))[0]
+        raise DataError(
+            f"{where}: a column has another type than in the rows before it ({error}); write it in one"
+        ) from error
+
+
+def _with_text(table: pa.Table, name: str) -> pa.Table:
+    if name not in table.column_names or is_text(table[name].type) or pa.types.is_null(table[name].type):
+        return table
+    column = one_array(table[name])
+    plain = column.cast(pa.string()) if pa.types.is_floating(column.type) else text_of(name, column)
+    return table.set_column(table.column_names.index(name), name, plain)
 
 
 def _parquet(file: Path) -> DraftSample:
@@ -180,8 +207,7 @@ def _as_read(reader: Format, file: Path, data: bytes, whole: bool) -> DraftSampl
             tables.append(one.table)
     if not tables:
         raise DataError(f"{file}: no row can be used{f': {bad[0]}' if bad else ''}")
-    table = pa.concat_tables(tables, promote_options="permissive")
-    return DraftSample(table=table, whole=whole, unreadable=tuple(bad))
+    return DraftSample(table=_joined(tables), whole=whole, unreadable=tuple(bad))
 
 
 def _placed(table: pa.Table, file: Path) -> pa.Table:

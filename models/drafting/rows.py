@@ -194,6 +194,7 @@ def _notes(delivery: LocalFiles, proposal: Proposal, table: pa.Table) -> list[st
     notes = [several if label is None else f"label {label.name!r} ({label.reason})"]
     notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
     notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
+    notes += [f"{name!r} {words}" for name, words in proposal.remarks.items()]
     notes += [f"{name!r} is no field: {words}" for name, words in proposal.left_out.items()]
     aside = len(delivery.table) - len(table)
     if aside:

@@ -137,6 +137,7 @@ def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str
     notes = [f"label {proposal.label.name!r} ({proposal.label.reason})"]
     notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
     notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
+    notes += [f"{name!r} {words}" for name, words in proposal.remarks.items()]
     rare = _rare(usable, proposal.label)
     if rare:
         notes.append(rare)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -12,15 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import is_text, mask, text_of
+from mlratchet.models.schema.dressed_numbers import dressed, example_of
 from mlratchet.models.schema.fields import ALPHABETS, Field
+from mlratchet.models.schema.nested import shape_of_lists
 from mlratchet.models.schema.number_cells import read_numbers, see_numbers
 from mlratchet.models.schema.numbers import TOLERATED, Mark, Seen
 from mlratchet.models.schema.time_formats import UNIX, UNIX_MS
 from mlratchet.models.schema.times import decide_format, iso
 
-SPELLINGS = ("NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "None", "none", "?", "-", "--", "#N/A")
-"""Of what is not given, as exports write it."""
-UNMISTAKABLE = frozenset({"N/A", "n/a", "NaN", "nan", "NULL", "null", "?", "#N/A", "NA"})  # among words, too
+UNMISTAKABLE = (
+    "NA", "N/A", "n/a", "NaN", "nan", "NULL", "null", "?", "#N/A", "\\N", "(null)", "[NULL]", "<null>", "<NA>", "NaT",
+    "#NULL!", "#DIV/0!", "#VALUE!", "#REF!", "#NUM!",
+)  # fmt: skip
+"""Of what is not given, as exports write it: among words, too."""
+SPELLINGS = (*UNMISTAKABLE, "None", "none", "Null", "nil", "-", "--", ".")
+"""The same, and what can be a word."""
 CODE_NAME = re.compile(
     r"(?i)(^|[^a-z])(zip|plz|postal|postcode|code|class|type|kind|category|cluster|zone|fips|iban|ean|isbn|phone)"
 )
@@ -31,6 +38,7 @@ TIME_NAME = re.compile(r"(?i)(time|date|stamp|(^|_)at$|(^|_)ts$)")
 PHRASE = r"\S\s+\S+\s+\S+\s+\S"  # four words: names of people, places and things have fewer
 FEW = 20  # values of a category that are written down, and of a whole number that can be a code
 MANY = 200  # values of what is still a category
+NESTED = r"^(?:\{.*\}|\[.*\])$"
 PICTURES = (b"RIFF", b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 SOUNDS = (b"RIFF", b"fLaC", b"OggS", b"ID3")
 YEARS_S = (5e8, 4.2e9)  # 1985 to 2103
@@ -48,6 +56,7 @@ class Guessed:
     rows: int
     written: pa.Array | None = None  # of numbers the cells, where they are text (N,)
     open: str = ""  # what a person has to decide first; the column is no input until then
+    remark: str = ""  # what a person should know of an input
 
     @property
     def share_given(self) -> float:
@@ -95,8 +104,24 @@ def _of_text(name: str, raw: pa.Array, where: pa.Array, marks: Mapping[str, Mark
     time = _time(name, given, without, where)
     if time is not None:
         return _missing_told(time, spelled)
+    numbers = _dressed(name, without)
+    if numbers is not None:
+        return _missing_told(numbers, spelled)
     spelled = [one for one in spelled if one in UNMISTAKABLE and not _is_code_of_two(one, given)]
     return _missing_told(_words(text_of(name, raw, spelled)), spelled)
+
+
+def _dressed(name: str, cells: pa.Array) -> Guessed | None:
+    """Numbers with something beside them; None for few, which can be words, and for codes."""
+    given = cells.drop_null()
+    beside = "" if CODE_NAME.search(name) or pc.count_distinct(given).as_py() <= FEW else dressed(given)
+    if not beside:
+        return None
+    found = _told(Field(kind="text", input=False), "numbers that are not read as such", cells)
+    words = (
+        f"numbers with {beside}, as {example_of(given)!r}: deliver the numbers alone, or write kind: category or text"
+    )
+    return replace(found, open=words)
 
 
 def _is_code_of_two(spelling: str, given: pa.Array) -> bool:
@@ -214,6 +239,10 @@ def _words(cells: pa.Array) -> Guessed:
     letters = _letters(given)
     if letters is not None:
         return _told(Field(kind="letters", alphabet=letters), f"letters of {letters}", cells)
+    if mask(pc.match_substring_regex(given, NESTED)).mean() >= 1 - TOLERATED and _is_json(given[0].as_py()):
+        found = _told(Field(kind="text"), f"nested JSON as text, {different:,} different", cells)
+        words = "holds nested JSON, which is read as a text: deliver what it holds as columns of their own"
+        return replace(found, remark=f"{words}, or lists of numbers as kind: tensor")
     blanks = mask(pc.match_substring_regex(given, r"\s"))
     length = pc.mean(pc.utf8_length(given)).as_py()
     long = bool(mask(pc.match_substring(given, "\n")).any()) or length > 40
@@ -229,6 +258,14 @@ def _words(cells: pa.Array) -> Guessed:
         words = f"always {given[0].as_py()[:30]!r}" if different == 1 else f"{different} different words"
         return _told(Field(kind="category", values=known), words, cells)
     return _told(Field(kind="entity"), f"{different:,} different names", cells)
+
+
+def _is_json(cell: str) -> bool:
+    try:
+        json.loads(cell)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _letters(given: pa.Array) -> str | None:
@@ -261,10 +298,9 @@ def _of_type(name: str, raw: pa.Array) -> Guessed:
         return _told(Field(kind="time", format="iso"), f"times, as {told}", raw.cast(pa.string()))
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         return _bytes(raw)
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_large_list(kind):
-        sizes = pc.unique(pc.list_value_length(raw).drop_null()).to_pylist()
-        if len(sizes) == 1 and sizes[0]:
-            return _told(Field(kind="tensor", shape=(sizes[0],)), f"lists of {sizes[0]} numbers", raw)
+    shape = shape_of_lists(raw)
+    if shape is not None:
+        return _told(Field(kind="tensor", shape=shape), f"lists of {' x '.join(map(str, shape))} numbers", raw)
     raise DataError(f"column {name!r}: its type is {kind}, which no kind of field is read from; leave it out")
 
 

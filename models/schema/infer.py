@@ -26,6 +26,7 @@ class Proposal:
     suspects: Mapping[str, str]  # columns that tell the label beforehand
     open: Mapping[str, str]  # columns that a person has to decide on
     left_out: Mapping[str, str]  # columns that are no field
+    remarks: Mapping[str, str]  # what a person should know of inputs
     columns: Mapping[str, Guessed]
     rows: int
 
@@ -121,6 +122,7 @@ def _composed(columns: dict[str, Guessed], asked: str | None, left_out: Mapping[
         suspects=suspects,
         open={name: one.open for name, one in columns.items() if one.open},
         left_out=left_out,
+        remarks={name: one.remark for name, one in columns.items() if one.remark and fields[name].input},
         columns=columns,
         rows=rows,
     )

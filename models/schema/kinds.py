@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import is_text, mask, text_of
 from mlratchet.models.schema.fields import Field, Kind, bound_us
-from mlratchet.models.schema.nested import flat_column
+from mlratchet.models.schema.nested import flat_column, is_list
 from mlratchet.models.schema.notation import Notation
 from mlratchet.models.schema.number_cells import read_numbers, why_not
 from mlratchet.models.schema.numbers import LARGEST
@@ -252,7 +252,7 @@ def _tensors(name: str, raw: pa.Array, field: Field) -> tuple[pa.Array, list[Fau
         expected = f"expected numbers as nested lists of {' x '.join(map(str, field.shape or ()))}"
         rows = np.asarray(strange, dtype=bool)
         unlike.append(Fault(rows=rows, rule="bad_shape", words=lambda row: f"got {_shown(told[row])}, {expected}"))
-    if not _is_list(raw.type) or not _is_number(raw.type.value_type):
+    if not is_list(raw.type) or not _is_number(raw.type.value_type):
         raise _changed(name, raw, field)
     lengths = np.asarray(pc.fill_null(pc.list_value_length(raw), size))
     fits = lengths == size
@@ -273,11 +273,7 @@ def _tensors(name: str, raw: pa.Array, field: Field) -> tuple[pa.Array, list[Fau
 
 def _holds_lists(kind: pa.DataType) -> bool:
     """Of a column of lists of lists."""
-    return _is_list(kind) and _is_list(kind.value_type)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
+    return is_list(kind) and is_list(kind.value_type)
 
 
 def _changed(name: str, raw: pa.Array, field: Field) -> DataError:

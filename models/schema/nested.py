@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def flat(value: Any, shape: Sequence[int]) -> list[float] | None:
@@ -26,6 +27,24 @@ def as_float(value: float) -> float:
         return float(value)
     except OverflowError:  # an integer of 400 digits
         return math.inf
+
+
+def shape_of_lists(raw: pa.Array) -> tuple[int, ...] | None:
+    """Of cells (N) that are lists of numbers, nested ones too, and all of one shape; None for any others."""
+    shape: list[int] = []
+    while is_list(raw.type):
+        sizes = pc.unique(pc.list_value_length(raw).drop_null()).to_pylist()
+        if len(sizes) != 1 or not sizes[0]:
+            return None
+        shape.append(sizes[0])
+        raw = pc.list_flatten(raw)
+    numbers = pa.types.is_integer(raw.type) or pa.types.is_floating(raw.type)
+    return tuple(shape) if numbers and shape else None
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Of a column of lists."""
+    return any(test(kind) for test in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def flat_column(raw: pa.Array, shape: Sequence[int]) -> tuple[pa.Array, list[bool]]:

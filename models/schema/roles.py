@@ -55,6 +55,8 @@ def label_of(columns: Mapping[str, Guessed], asked: str | None) -> Label | None:
         found = _as_label(asked, columns[asked], "as asked")
         if found is None:
             one = columns[asked]
+            if one.open:
+                raise DataError(f"column {asked!r} is no label yet: {one.open}")
             raise DataError(
                 f"column {asked!r} is no label: {one.reason}; expected at most {MANY} classes, each in two rows, or "
                 "numbers"
@@ -121,7 +123,13 @@ def group_of(columns: Mapping[str, Guessed], taken: set[str]) -> str | None:
         return None
     for name, one in columns.items():
         several = 2 <= one.different <= one.given / 2 and one.share_given == 1
-        if name not in taken and several and GROUP_NAME.match(name) and (one.field.kind != "number" or one.whole):
+        if (
+            name not in taken
+            and several
+            and not one.remark
+            and GROUP_NAME.match(name)
+            and (one.field.kind != "number" or one.whole)
+        ):
             return name
     return None
 
