@@ -258,7 +258,7 @@ OPERATIONS: dict[str, Json] = {
             "202": answer("They are on their way to the log", {
                 "type": "object", "required": ["accepted"], "properties": {"accepted": {"type": "integer"}},
             }),
-            **_refused("413", "422", needs="feedback"),
+            **_refused("408", "413", "422", needs="feedback"),
             "503": answer("There is no room for labels", PROBLEM, RETRY),
         },
     },
