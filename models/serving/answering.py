@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.admission import RETRY_AFTER_S, Admission, Held
+from mlratchet.models.serving.aside import aside
 from mlratchet.models.serving.asked import Asked, ClientGoneError
 from mlratchet.models.serving.batcher import Batcher
 from mlratchet.models.serving.body import Body
@@ -176,7 +177,7 @@ class Answering:
         content_type = asked.header(b"content-type")
         check_media_type(content_type, asked.variant.predictor.signature)
         refuse_packed(asked.header(b"content-encoding"))
-        body = await self._body.read(asked, held.take)
+        body = await self._body.read(asked.receive, held.take)
         held.wait()
         asked.variant = self.routed(asked)  # a body may have taken long: who serves now answers
         asked.rows = await self._prepared(asked, body, content_type, asked.variant.predictor, held)
@@ -204,10 +205,8 @@ class Answering:
             with content.told():
                 check_count(content.instances, signature)
                 return await self._together.rows(content.instances, signature)
-        loop = asyncio.get_running_loop()
-        asked.instances, rows = await loop.run_in_executor(
-            self._reader, read_aside, body, content_type, signature, predictor.preparer
-        )
+        work = partial(read_aside, body, content_type, signature, predictor.preparer)
+        asked.instances, rows = await aside(self._reader, work, asked.is_gone)
         held.take(rows.nbytes)
         return rows
 

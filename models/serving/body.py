@@ -5,8 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from mlratchet.models.serving.asked import Asked, ClientGoneError
+from mlratchet.models.serving.asked import ClientGoneError
 from mlratchet.models.serving.refusal import BadRequestError
+from starlette.types import Receive
+
+
+def untold(size: int) -> None:
+    """Where nobody counts bytes."""
 
 
 class Body:
@@ -15,19 +20,20 @@ class Body:
     def __init__(self, *, max_bytes: int, within_s: float) -> None:
         self.max_bytes, self._within_s = max_bytes, within_s
 
-    async def read(self, asked: Asked, take: Callable[[int], None]) -> bytes:
-        """All of it. `take` is told of every stretch of bytes. Raises ``BadRequestError`` and ``ClientGoneError``."""
+    async def read(self, receive: Receive, take: Callable[[int], None] = untold) -> bytes:
+        """All of it. `receive`: of ASGI; `take` is told of every stretch of bytes. Raises ``BadRequestError`` and
+        ``ClientGoneError``."""
         try:
             async with asyncio.timeout(self._within_s):
-                return await self._arriving(asked, take)
+                return await self._arriving(receive, take)
         except TimeoutError as error:
             raise BadRequestError("body", f"did not arrive within {self._within_s:g} s", 408) from error
 
-    async def _arriving(self, asked: Asked, take: Callable[[int], None]) -> bytes:
+    async def _arriving(self, receive: Receive, take: Callable[[int], None]) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:
-            message = await asked.receive()
+            message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGoneError
             part = message.get("body", b"")

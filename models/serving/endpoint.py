@@ -91,7 +91,7 @@ class Endpoint:
         }
         """Method and path below the pipeline's -> who answers. `/predict` is not among them."""
         if log is not None:
-            self.pages = {**self.pages, ("POST", FEEDBACK): Feedback(log)}
+            self.pages = {**self.pages, ("POST", FEEDBACK): Feedback(log, read_s=config.read_seconds)}
         self._reload = reload
         if reload is not None:
             self.pages = {**self.pages, ("POST", RELOAD): self.reload}

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 import orjson
 from mlratchet.models.serving.admission import RETRY_AFTER_S
+from mlratchet.models.serving.asked import ClientGoneError
+from mlratchet.models.serving.body import Body
 from mlratchet.models.serving.reading.given_once import check_given_once
 from mlratchet.models.serving.reading.limits import MAX_INSTANCES
 from mlratchet.models.serving.refusal import BadRequestError
@@ -34,8 +36,10 @@ class LabelSink(Protocol):
 class Feedback:
     """Of one pipeline."""
 
-    def __init__(self, sink: LabelSink, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, sink: LabelSink, *, read_s: float, clock: Callable[[], float] = time.time) -> None:
+        """`read_s`: seconds that a request may take to arrive."""
         self._sink, self._clock = sink, clock
+        self._body = Body(max_bytes=MOST_BYTES, within_s=read_s)
 
     async def __call__(self, request: Request) -> Reply:
         """202 once the labels are on their way to the log: nothing is said about whether the requests are known."""
@@ -43,11 +47,12 @@ class Feedback:
         if writer is None:
             words = f"labels count from declared writers alone: bring a token of scope {SCOPE}"
             return problem("authorization", words, 401, [(b"www-authenticate", b"Bearer")])
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > MOST_BYTES:
-                return problem("body", f"larger than {MOST_BYTES} bytes", 413, [(b"connection", b"close")])
+        try:
+            body = await self._body.read(request.receive)
+        except BadRequestError as error:  # the rest of the body is not waited for
+            return problem(error.field, error.message, error.status, [(b"connection", b"close")])
+        except ClientGoneError:
+            return Reply(400, b"")  # nobody reads it
         try:
             labels = labels_of(body)
         except LabelError as error:

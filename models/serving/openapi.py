@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.objectives.naming import objective_of
 from mlratchet.models.serving.config import MOST_BYTES, ServingConfig
 from mlratchet.models.serving.deadline import HEADER, LONGEST_MS
+from mlratchet.models.serving.described_numbers import number, number_of
 from mlratchet.models.serving.examples import example_schema
 from mlratchet.models.serving.explaining.described import explanation_schema
 from mlratchet.models.serving.feedback import FEEDBACK, LABEL_CHARACTERS
 from mlratchet.models.serving.feedback import MOST_BYTES as MOST_FEEDBACK_BYTES
+from mlratchet.models.serving.field_order import described_in_order
+from mlratchet.models.serving.first_example import first_example
 from mlratchet.models.serving.reading.described import other_bodies
 from mlratchet.models.serving.reading.limits import MAX_INSTANCES, most_instances
 from mlratchet.models.serving.reading.media import JSON
@@ -43,26 +45,6 @@ def prediction(signature: Signature | None, answer_schema: Mapping[str, Any] | N
     return {"type": "object", "required": list(properties), "properties": properties}
 
 
-def number(signature: Signature, column: str = "") -> Json:
-    """The JSON schema of one value of the input."""
-    spec = signature.input
-    spans = [spec.value_range] if spec.value_range is not None else []
-    return number_of(spec.dtype, *spans, *((low, high) for name, low, high in signature.ranges if name == column))
-
-
-def number_of(dtype: str, *within: tuple[float, float]) -> Json:
-    """The JSON schema of a number of a type, in every range `within`."""
-    kind = np.dtype(dtype)
-    bounds: Any = np.iinfo(kind) if kind.kind in "iu" else np.finfo(kind)
-    whole = (bounds.min.item(), bounds.max.item()) if kind.kind == "f" else (int(bounds.min), int(bounds.max))
-    spans = [whole, *within]
-    return {
-        "type": "integer" if kind.kind in "iu" else "number",
-        "minimum": max(low for low, _ in spans),
-        "maximum": min(high for _, high in spans),
-    }
-
-
 def nested(value: Json, shape: tuple[int, ...]) -> Json:
     """The JSON schema of lists of values, nested as `shape`."""
     if not shape:
@@ -87,10 +69,12 @@ def row_of_tensors(specs: Sequence[TensorSpec]) -> Json:
     }
 
 
-def instance(signature: Signature | None) -> Json:
-    """The JSON schema of one instance, in every form that it may have."""
-    if signature is None:
-        return ANY_NUMBERS
+def instance(signature: Signature | None, order: Sequence[str] = ()) -> Json:
+    """The JSON schema of one instance, in every form that it may have; its fields in this order."""
+    return described_in_order(_instance(signature), order) if signature is not None else ANY_NUMBERS
+
+
+def _instance(signature: Signature) -> Json:
     spec = signature.input
     if spec.kind == "table" and spec.columns:
         return {"oneOf": [row_by_name(signature), row_by_position(signature)]}
@@ -145,16 +129,16 @@ def row_by_position(signature: Signature) -> Json:
     }
 
 
-def request(signature: Signature | None, most: int | None = None) -> Json:
+def request(signature: Signature | None, order: Sequence[str], most: int | None = None) -> Json:
     """The JSON schema of a body: many instances (at most so many; None: as a request may hold), or one that stands for
     itself."""
-    listed = many(signature, most)
-    return {"anyOf": [listed, one_alone(signature)]} if signature is not None else listed
+    listed = many(signature, order, most)
+    return {"anyOf": [listed, one_alone(signature, order)]} if signature is not None else listed
 
 
-def one_alone(signature: Signature) -> Json:
+def one_alone(signature: Signature, order: Sequence[str]) -> Json:
     """An instance that is told from a list of them: an object has at least one field, a list one value."""
-    described = instance(signature)
+    described = instance(signature, order)
     forms = [{**one, **AT_LEAST_ONE[one["type"]]} for one in described.get("oneOf", [described])]
     return {"oneOf": forms} if len(forms) > 1 else forms[0]
 
@@ -162,9 +146,9 @@ def one_alone(signature: Signature) -> Json:
 AT_LEAST_ONE: Json = {"object": {"minProperties": 1}, "array": {}}
 
 
-def many(signature: Signature | None, most: int | None = None) -> Json:
+def many(signature: Signature | None, order: Sequence[str], most: int | None = None) -> Json:
     """The JSON schema of a list of instances."""
-    instances: Json = {"type": "array", "minItems": 1, "items": instance(signature)}
+    instances: Json = {"type": "array", "minItems": 1, "items": instance(signature, order)}
     if signature is not None:
         instances["maxItems"] = most or most_instances(signature)
     return {
@@ -173,35 +157,6 @@ def many(signature: Signature | None, most: int | None = None) -> Json:
         "additionalProperties": False,
         "properties": {"instances": instances},
     }
-
-
-def example(signature: Signature | None) -> Json:
-    """A request to begin with: one row of zeros, or of what is nearest to zero."""
-    if signature is None:
-        return {"instances": []}
-    spec, defaults = signature.input, dict(signature.input.defaults)
-    if spec.tensors:
-        return {"instances": [{one.name: zeros(one) for one in spec.tensors}]}
-    if spec.kind == "table" and spec.columns:
-        return {"instances": [{name: defaults.get(name, nearest_zero(signature, name)) for name in spec.columns}]}
-    return {"instances": [np.full(spec.shape, nearest_zero(signature)).tolist()]}
-
-
-def zeros(spec: TensorSpec) -> Any:
-    """A tensor to begin with; a ragged one of length 1."""
-    value = nearest_of(number_of(spec.dtype, *([spec.value_range] if spec.value_range is not None else [])))
-    return np.full((1, *spec.shape) if spec.ragged else spec.shape, value).tolist()
-
-
-def nearest_zero(signature: Signature, column: str = "") -> float:
-    """Of the values that are taken."""
-    return nearest_of(number(signature, column))
-
-
-def nearest_of(bounds: Json) -> float:
-    """The number within these bounds that is nearest to zero."""
-    nearest: float = min(max(0, bounds["minimum"]), bounds["maximum"])
-    return nearest
 
 
 PROBLEM: Json = {
@@ -303,7 +258,7 @@ OPERATIONS: dict[str, Json] = {
             "202": answer("They are on their way to the log", {
                 "type": "object", "required": ["accepted"], "properties": {"accepted": {"type": "integer"}},
             }),
-            **_refused("413", "422", needs="feedback"),
+            **_refused("408", "413", "422", needs="feedback"),
             "503": answer("There is no room for labels", PROBLEM, RETRY),
         },
     },
@@ -342,8 +297,9 @@ def openapi(
         },
     }
     busy = answer("No champion is loaded yet, or too many requests are waiting", PROBLEM, version | RETRY)
-    others = other_bodies(signature) if signature is not None else {}
-    in_json = {"schema": request(signature), "example": example(signature)}
+    order = config.form
+    others = other_bodies(signature, order) if signature is not None else {}
+    in_json = {"schema": request(signature, order), "example": first_example(signature, order)}
     content = {JSON: in_json, **others}
     predict: Json = {
         "summary": "Predict with the champion",
@@ -367,7 +323,7 @@ def openapi(
         "operationId": "explain",
         "requestBody": {
             "required": True,
-            "content": {JSON: {**in_json, "schema": request(signature, most=1)}, **others},
+            "content": {JSON: {**in_json, "schema": request(signature, order, most=1)}, **others},
         },
         "responses": {**predict["responses"], "200": answer("What adds to the prediction", why, version)},
     }

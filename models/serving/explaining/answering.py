@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -10,6 +9,7 @@ from functools import partial
 import torch
 from mlratchet.models.serving.admission import full
 from mlratchet.models.serving.answering import TIMEOUT, Answering, version_header
+from mlratchet.models.serving.aside import aside
 from mlratchet.models.serving.asked import Asked
 from mlratchet.models.serving.deadline import timeout_s, within
 from mlratchet.models.serving.explaining.explanation import Json, explanation
@@ -41,21 +41,25 @@ class Explaining:
     async def _reply(self, asked: Asked) -> Reply:
         asked.variant = self._answering.routed(asked)
         seconds = min(timeout_s(asked.header(TIMEOUT)) or LONGEST_S, LONGEST_S)
-        if self._waiting >= MOST_AT_ONCE:
-            raise full(f"{self._waiting} requests for an explanation are waiting")
-        self._waiting += 1
-        try:
-            with self._answering.room.arrival() as held:
-                async with within(seconds, time.perf_counter() - asked.began):
-                    predictor = await self._answering.read(asked, held)
-                    assert asked.rows is not None, "they were read"
-                    if len(asked.rows) != 1:
-                        raise BadRequestError("instances", f"got {len(asked.rows)}, expected one to explain")
+        self._refuse_where_full()
+        with self._answering.room.arrival() as held:
+            async with within(seconds, time.perf_counter() - asked.began):
+                predictor = await self._answering.read(asked, held)
+                assert asked.rows is not None, "they were read"
+                if len(asked.rows) != 1:
+                    raise BadRequestError("instances", f"got {len(asked.rows)}, expected one to explain")
+                self._refuse_where_full()  # who only begins to send takes nobody's place
+                self._waiting += 1
+                try:
                     found = await self._explained(asked)
-        finally:
-            self._waiting -= 1
+                finally:
+                    self._waiting -= 1
         asked.status = 200
         return json_reply(found, 200, [version_header(str(predictor.version))])
+
+    def _refuse_where_full(self) -> None:
+        if self._waiting >= MOST_AT_ONCE:
+            raise full(f"{self._waiting} requests for an explanation are waiting")
 
     async def _explained(self, asked: Asked) -> Json:
         """On the thread, which stops as soon as nobody waits for it."""
@@ -71,6 +75,6 @@ class Explaining:
         over = False
         work = partial(explanation, asked.variant.predictor, asked.instances, asked.rows, lambda: not over)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+            return await aside(self._thread, work, asked.is_gone)
         finally:
             over = True

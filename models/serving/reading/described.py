@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mlratchet.models.artifact.signature import Signature
+from mlratchet.models.serving.field_order import in_order
 from mlratchet.models.serving.reading.as_form import NPY
 from mlratchet.models.serving.reading.limits import most_instances
 from mlratchet.models.serving.reading.media import ARROW, CSV, FORM, JSON, media_types
@@ -14,13 +16,13 @@ Json = dict[str, Any]
 BINARY: Json = {"type": "string", "format": "binary"}
 
 
-def other_bodies(signature: Signature) -> dict[str, Json]:
-    """By media type."""
-    return {media: _described(media, signature) for media in media_types(signature) if media != JSON}
+def other_bodies(signature: Signature, order: Sequence[str] = ()) -> dict[str, Json]:
+    """By media type; fields stand in this order."""
+    fields = in_order(client_fields(signature), order)
+    return {media: _described(media, signature, fields) for media in media_types(signature) if media != JSON}
 
 
-def _described(media: str, signature: Signature) -> Json:
-    fields = client_fields(signature)
+def _described(media: str, signature: Signature, fields: dict[str, ClientField]) -> Json:
     most = most_instances(signature)
     if media == CSV:
         words = f"a header with {', '.join(fields)}, and at most {most} rows; an empty cell is not given"

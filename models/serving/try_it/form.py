@@ -10,6 +10,7 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.request import WORDS
 from mlratchet.models.schema.time_formats import ISO, example_of
+from mlratchet.models.serving.field_order import place_in
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.reading.parts import PICTURE
 from mlratchet.models.sources.record import InputSpec
@@ -23,13 +24,13 @@ def form_of(name: str, predictor: Predictor | None, order: Sequence[str] = ()) -
     if predictor is None:
         return {"name": name, "version": None, "fields": []}
     signature = predictor.signature
-    places = {field: place for place, field in enumerate(order)}
+    place = place_in(order)
     return {
         "name": name,
         "version": predictor.version,
         "task": signature.task.rpartition(":")[2],
         "classes": list(signature.classes),
-        "fields": sorted(_fields(signature), key=lambda field: places.get(field["name"], len(places))),
+        "fields": sorted(_fields(signature), key=lambda field: place(field["name"])),
     }
 
 

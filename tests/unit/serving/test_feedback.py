@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -118,6 +119,38 @@ def test_a_long_body_and_a_full_queue_are_refused(slot: Slot) -> None:
     log.room = False
     reply = client.post("feedback", json={"request_id": ID, "label": 1})
     assert (reply.status_code, reply.headers["retry-after"]) == (503, "1")
+
+
+async def _sent_slowly(app: ServingApp, then: str) -> int:
+    """The status of a request whose body begins; `then`: its client is `gone`, or says nothing more."""
+    first = iter([{"type": "http.request", "body": b'{"labels": [', "more_body": True}])
+    statuses: list[int] = []
+
+    async def receive() -> Any:
+        for message in first:
+            return message
+        if then != "gone":
+            await asyncio.Event().wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    headers = [(b"host", b"localhost"), (b"authorization", f"Bearer {TOKEN}".encode())]
+    scope = {"type": "http", "method": "POST", "path": "/m/feedback", "headers": headers}
+    async with asyncio.timeout(60):
+        await app(scope, receive, send)
+    (status,) = statuses
+    return status
+
+
+@pytest.mark.parametrize(("then", "status"), [("gone", 400), ("nothing", 408)])
+def test_a_body_that_does_not_come_ends_and_is_no_error_of_the_server(slot: Slot, then: str, status: int) -> None:
+    app, log = ServingApp(Metrics(), access=Access(lambda: {HELD.id: HELD})), Kept()
+    app.take_up(Endpoint("m", slot, ServingConfig(read_seconds=0.05), metrics=app.metrics, log=log))
+    assert asyncio.run(_sent_slowly(app, then)) == status
+    assert app.endpoints["m"].facts()["server_errors"]["count"] == 0
+    assert log.labels == []
 
 
 def test_a_number_is_a_label_as_json_writes_it() -> None:
