@@ -103,8 +103,8 @@ def collect(source: LogSource, watched: Watched, before: WindowRecord | None, ed
     """Everything that `measure_window` needs of the log."""
     low, high = edges
     listing = list_log(source.store, source.keys, source.pipeline, since_s=low, until_s=high)
-    label_high = high - source.after_s
-    label_low = min(before.labels_to_s if before is not None else low - source.after_s, label_high)
+    label_low = before.labels_to_s if before is not None else low - source.after_s
+    label_high = max(high - source.after_s, label_low)  # where labels have more time than before, no row is due twice
     found = _labels(source, watched, (label_low, label_high), high)
     return WindowRows(
         edges=edges, tables=listing.tables(source.store), files=tuple(one.sha256 for one in listing.files),
