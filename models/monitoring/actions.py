@@ -151,6 +151,7 @@ def decide(
     *,
     windows: Sequence[SeenWindow] = (),
     under_way: str = "",
+    serving: int | None = None,
     now_s: float,
 ) -> list[FindingAnswer]:
     """What is to be done about new findings: an answer for each that a rule fits, oldest window first.
@@ -161,9 +162,11 @@ def decide(
         history: Every answer so far, for cooldown and budget.
         windows: The newest windows, oldest first, for rules over several.
         under_way: What may replace the champion already; a retrain is withheld meanwhile.
+        serving: Version of the champion: what was found of another is no reason to train that one anew.
         now_s: Seconds since the epoch.
 
-    A finding whose rule over several windows may still come true has no answer yet: it is decided about later.
+    A finding of which all rules are over several windows and may still come true has no answer yet: it is decided about
+    later. Where another rule fits, it waits for none of those: `decide_again` asks them.
     """
     made: list[FindingAnswer] = []
     past = list(history)
@@ -171,12 +174,12 @@ def decide(
         fitting = [rule for rule in rules if rule.fits(finding)]
         if not fitting:
             continue
-        if any(_may_come(rule, finding, windows) for rule in fitting):
+        if all(_may_come(rule, finding, windows) for rule in fitting):
             continue
         acts: dict[Action, Act] = {}
         withheld: list[str] = []
         for rule in fitting:
-            if why := _against(rule, finding, [*past, *made], windows, now_s, under_way):
+            if why := _against(rule, finding, [*past, *made], windows, now_s, under_way, serving):
                 withheld.append(f"{rule.do}: {why}")
             else:
                 acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name, condition=_counted_by(rule, finding)))
@@ -199,6 +202,7 @@ def decide_again(
     *,
     windows: Sequence[SeenWindow] = (),
     under_way: str = "",
+    serving: int | None = None,
     now_s: float,
 ) -> list[FindingAnswer]:
     """Second answers to what goes on: it is told once, so nobody else asks when what withheld an action is over.
@@ -209,28 +213,56 @@ def decide_again(
         history: Every answer so far.
         windows: As for `decide`.
         under_way: As for `decide`.
+        serving: As for `decide`.
         now_s: Seconds since the epoch.
 
-    Nothing is told again, and nothing is done about a finding since whose first answer the same rule acted.
+    What lacked windows may have them by now. Nothing is told again, and nothing is done about a finding since whose
+    first answer the same rule acted.
     """
     made: list[FindingAnswer] = []
     past = list(history)
     for finding, first in sorted(withheld, key=lambda one: _turn(one[0])):
         acts: dict[Action, Act] = {}
         for rule in rules:
-            if rule.do not in ACTS or not rule.fits(finding):
+            if not rule.fits(finding) or not _was_withheld(rule, first):
                 continue
-            was_withheld = any(words.startswith(f"{rule.do}: ") for words in first.withheld)
+            counted = _counted_by(rule, finding)
             acted = any(
-                act.rule == rule.name for one in [*past, *made] if one.at_s >= first.at_s for act in one.actions
+                (act.rule, act.condition) == (rule.name, counted)
+                for one in [*past, *made]
+                if one.at_s >= first.at_s
+                for act in one.actions
             )
-            if was_withheld and not acted and not _against(rule, finding, past, windows, now_s, under_way):
-                acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name))
+            if not acted and not _against(rule, finding, past, windows, now_s, under_way, serving):
+                acts.setdefault(rule.do, Act(do=rule.do, rule=rule.name, condition=counted))
         if acts:
-            actions = tuple(acts[do] for do in ACTS if do in acts)
+            actions = tuple(acts[do] for do in ORDER if do in acts)
             pipeline, of = finding.pipeline, finding.id
             made.append(FindingAnswer(pipeline=pipeline, finding=of, actions=actions, at_s=now_s, later=True))
     return made
+
+
+def _was_withheld(rule: ActionRule, first: FindingAnswer) -> bool:
+    """Of what changes something, for any reason; of what is told, for want of windows."""
+    why = [words for words in first.withheld if words.startswith(f"{rule.do}: ")]
+    if rule.do in ACTS:
+        return bool(why)
+    return rule.of_windows is not None and any(_lacks(0, rule.of_windows).partition(" ")[2] in words for words in why)
+
+
+def _lacks(found: int, rule: OfWindows) -> str:
+    return f"{found} of the last {rule.n} windows, and it takes {rule.k}"
+
+
+def is_recent(finding: Finding, rules: Iterable[ActionRule], windows: Sequence[SeenWindow]) -> bool:
+    """Whether its window is one of those that a rule about it counts, however long windows are."""
+    return any(
+        rule.of_windows is not None
+        and rule.fits(finding)
+        and bool(newest := windows[-rule.of_windows.n :])
+        and finding.window.to_s >= newest[0].to_s
+        for rule in rules
+    )
 
 
 def _turn(one: Finding) -> tuple[object, ...]:
@@ -254,8 +286,11 @@ def _against(
     windows: Sequence[SeenWindow],
     now_s: float,
     under_way: str,
+    serving: int | None,
 ) -> str:
     """Why the rule has no consequence now; empty when it has."""
+    if rule.do == "retrain" and serving is not None and finding.version != serving:
+        return f"it is about version {finding.version}, and version {serving} serves"
     if rule.do == "retrain" and under_way:
         return under_way
     if rule.do in ACTS and not finding.window.whole:
@@ -263,12 +298,13 @@ def _against(
     if rule.of_windows is not None:
         found = windows_with(rule, finding, windows)
         if found < rule.of_windows.k:
-            return f"{found} of the last {rule.of_windows.n} windows, and it takes {rule.of_windows.k}"
+            return _lacks(found, rule.of_windows)
     counted = (rule.name, _counted_by(rule, finding))
-    done_s = sorted(one.at_s for one in past for act in one.actions if (act.rule, act.condition) == counted)
-    if done_s and now_s - done_s[-1] < rule.cooldown:
-        return f"{now_s - done_s[-1]:.0f} s after the last, and its cooldown is {rule.cooldown:.0f} s"
-    this_week = sum(1 for at_s in done_s if now_s - at_s < WEEK_S)
+    ages_s = [now_s - one.at_s for one in past for act in one.actions if (act.rule, act.condition) == counted]
+    newest_s = min(ages_s, key=abs, default=rule.cooldown)  # what is far ahead is of a clock that was wrong
+    if abs(newest_s) < rule.cooldown:
+        return f"{newest_s:.0f} s after the last, and its cooldown is {rule.cooldown:.0f} s"
+    this_week = sum(1 for age_s in ages_s if abs(age_s) < WEEK_S)
     if this_week >= rule.budget_per_week:
         return f"its budget of {rule.budget_per_week} in seven days is used"
     return ""

@@ -55,6 +55,7 @@ class DueWindow:
     version: int | None
     """That answered most of its requests; None where there are none."""
     generation: int | None
+    """The newest under which it answered."""
 
 
 def due(
@@ -90,8 +91,11 @@ def _due(table: pa.Table, received: np.ndarray[Any, Any], edges: Edges) -> DueWi
     first, end = np.searchsorted(received, edges)
     rows = table.slice(int(first), int(end - first))
     chosen = rows.filter(pc.and_(_of_clients(rows), pc.greater(rows["version"], 0)))
-    counted = Counter(zip(chosen["version"].to_pylist(), chosen["generation"].to_pylist(), strict=True))
-    version, generation = max(counted, key=lambda one: (counted[one], one)) if counted else (None, None)
+    versions = chosen["version"].to_pylist()
+    counted = Counter(versions)
+    version = max(counted, key=lambda one: (counted[one], one)) if counted else None
+    under = zip(versions, chosen["generation"].to_pylist(), strict=True)  # one that came back has two generations
+    generation = max((generation for one, generation in under if one == version), default=None)
     return DueWindow(edges=edges, version=version, generation=generation)
 
 
@@ -103,8 +107,8 @@ def collect(source: LogSource, watched: Watched, before: WindowRecord | None, ed
     """Everything that `measure_window` needs of the log."""
     low, high = edges
     listing = list_log(source.store, source.keys, source.pipeline, since_s=low, until_s=high)
-    label_high = high - source.after_s
-    label_low = min(before.labels_to_s if before is not None else low - source.after_s, label_high)
+    label_low = before.labels_to_s if before is not None else low - source.after_s
+    label_high = max(high - source.after_s, label_low)  # where labels have more time than before, no row is due twice
     found = _labels(source, watched, (label_low, label_high), high)
     return WindowRows(
         edges=edges, tables=listing.tables(source.store), files=tuple(one.sha256 for one in listing.files),

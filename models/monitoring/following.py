@@ -83,7 +83,8 @@ def _watched(one: DueWindow, before: WindowRecord | None, watched_of: WatchedOf)
 
 
 def _usual(earlier: list[WindowRecord], watched: Watched) -> list[WindowRecord]:
-    return [one for one in earlier if one.version == watched.version][-HISTORY:]
+    """Of the newest records, as a look that begins with this window reads them."""
+    return [one for one in earlier[-HISTORY:] if one.version == watched.version]
 
 
 def _publish(store: ObjectStore, measured: Measured) -> WindowRecord:

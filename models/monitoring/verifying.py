@@ -10,12 +10,13 @@ from typing import Literal
 import pyarrow.compute as pc
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.inference_log.reading import list_log, read_log
+from mlratchet.models.inference_log.rewrites import read_rewrites
 from mlratchet.models.monitoring.asking_again import forgiving, was_asked
 from mlratchet.models.monitoring.collecting import LogSource, collect
 from mlratchet.models.monitoring.finding import Finding
 from mlratchet.models.monitoring.following import HISTORY
 from mlratchet.models.monitoring.judging import ALARM_METHOD
-from mlratchet.models.monitoring.look import Watched, measure_window
+from mlratchet.models.monitoring.look import Watched, WindowRows, measure_window
 from mlratchet.models.monitoring.past import PastWindows
 from mlratchet.models.monitoring.policy import load_policy
 from mlratchet.models.monitoring.window import WindowRecord, erased_windows, load_window, window_numbers
@@ -70,9 +71,9 @@ def _verified(
             watched = replace(watched, ask=forgiving(watched.ask))
         earlier = _earlier(store, before, finding) if before is not None else []
         edges = (finding.window.from_s, finding.window.to_s)
+        rows = collect(source, watched, before, edges)
         again = measure_window(
-            collect(source, watched, before, edges), watched, before, earlier, config,
-            number=before.number + 1 if before is not None else 1,
+            rows, watched, before, earlier, config, number=before.number + 1 if before is not None else 1,
             past=PastWindows(store, finding.pipeline).of(config.references, before, edges),
         )  # fmt: skip
     except (ObjectNotFound, ConfigurationError, SecurityError, StorageError) as error:
@@ -81,13 +82,41 @@ def _verified(
         words = f"the log that it rests on was changed or cut since: {again.record.problems[0]}"
         return Verification(outcome="differs", words=words)
     told = _compared(finding, again.findings)
-    if told.outcome == "differs" and reads_labels(finding) and (count := _labels_since(finding, source)):
+    if told.outcome == "differs":
+        return _other_rows(finding, rows, again.record, source, store) or told
+    return told
+
+
+def _other_rows(
+    finding: Finding, rows: WindowRows, again: WindowRecord, source: LogSource, store: ObjectStore
+) -> Verification | None:
+    """Why what it was measured on is not what is read now, where that is nobody's forgery."""
+    on_labels = reads_labels(finding)
+    if on_labels and (count := _labels_since(finding, source)):
         return Verification(
             outcome="cannot",
             words=f"labels of {count} of its rows were brought again, or for the first time, since its window ended: "
             "which of them stood then is not known any more",
         )
-    return told
+    then = _record_of(finding, again.number, store)
+    if then is not None and then.labels_to_s != again.labels_to_s:
+        words = "serving.labels.after_hours was another when it was made, and with it the rows whose label was due"
+        return Verification(outcome="cannot", words=words) if on_labels or finding.severity == "alarm" else None
+    labelled = {sha256 for name, sha256 in finding.evidence.items() if name.startswith("labels_")}
+    gone = labelled - set(rows.label_files)
+    if gone and (on_labels or finding.severity == "alarm"):  # an alarm is over all streams together
+        rewrites = read_rewrites(source.store, source.keys.trusted(), source.pipeline, "answers")
+        if any(rewrites.became(one) == "erased" for one in gone):
+            return Verification(outcome="erased", words="rows whose label was due in its window were erased on demand")
+        return Verification(
+            outcome="cannot",
+            words=f"{len(gone)} log files with rows whose label was due in its window are no longer in the log: "
+            "removed when their time was over, compacted, or gone",
+        )
+    if late := set(rows.files) - set(finding.window.files):
+        words = f"{len(late)} files of its window came into the log after it was measured: the log writer was away"
+        return Verification(outcome="cannot", words=words)
+    return None
 
 
 def reads_labels(finding: Finding) -> bool:
@@ -111,11 +140,16 @@ def _labels_since(finding: Finding, source: LogSource) -> int:
 
 def _was_asked(finding: Finding, before: WindowRecord | None, store: ObjectStore) -> bool:
     """Whether programs were asked about its window, as its record says; True where that is gone."""
-    try:
-        record = load_window(store, finding.pipeline, before.number + 1 if before is not None else 1)
-    except (ObjectNotFound, SecurityError):
-        return True
-    return record.window != finding.window or was_asked(record.figures)
+    record = _record_of(finding, before.number + 1 if before is not None else 1, store)
+    return record is None or was_asked(record.figures)
+
+
+def _record_of(finding: Finding, number: int, store: ObjectStore) -> WindowRecord | None:
+    """Of its window; None where that is gone or of another one."""
+    with suppress(ObjectNotFound, SecurityError):
+        record = load_window(store, finding.pipeline, number)
+        return record if record.window == finding.window else None
+    return None
 
 
 def _missing_files(finding: Finding, source: LogSource) -> Verification | None:

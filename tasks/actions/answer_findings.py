@@ -9,11 +9,12 @@ import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict
-from mlratchet.models.monitoring.actions import ActionRule, FindingAnswer, SeenWindow, decide, decide_again
+from mlratchet.models.monitoring.actions import ActionRule, FindingAnswer, SeenWindow, decide, decide_again, is_recent
 from mlratchet.models.monitoring.answers import answers_of, is_resolved, publish_answer
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, at_least, findings_of, load_finding
@@ -54,15 +55,22 @@ def answer_findings(
     history = list(answers_of(store, pipeline))
     answered = {one.finding for one in history}
     known = list(findings_of(store, pipeline))
-    fresh = [one for one in known if one.id not in answered and now - one.at_s < RECENT_S]
+    windows = seen_windows(store, pipeline, config)
+    fresh = [
+        one for one in known
+        if one.id not in answered and (now - one.at_s < RECENT_S or is_recent(one, config.actions, windows))
+    ]  # fmt: skip
     by_id = {one.id: one for one in known}
     carry_out_again(adapters, [one for one in history if now - one.at_s < RECENT_S], by_id)
     made: list[FindingAnswer] = []
-    windows = seen_windows(store, pipeline, config)
     withheld = withheld_still(adapters, pipeline, history, by_id, rules=config.actions, now_s=now)
     busy = under_way(adapters, pipeline, now_s=now) if fresh or withheld else ""
-    answers = decide(fresh, config.actions, history, windows=windows, under_way=busy, now_s=now)
-    answers += decide_again(withheld, config.actions, [*history, *answers], windows=windows, under_way=busy, now_s=now)
+    head = adapters.ledger.head(pipeline) if fresh or withheld else None
+    facts: dict[str, Any] = {
+        "windows": windows, "under_way": busy, "serving": head.version if head is not None else None, "now_s": now,
+    }  # fmt: skip
+    answers = decide(fresh, config.actions, history, **facts)
+    answers += decide_again(withheld, config.actions, [*history, *answers], **facts)
     for answer in answers:
         answer, _ = publish_answer(store, answer)
         fault_point("answer.after_publish")
@@ -88,7 +96,7 @@ def withheld_still(
     recent = [
         (findings[name], answer)
         for name, answer in first.items()
-        if name not in later and now_s - findings[name].at_s < RECENT_S and _may_act(findings[name], rules)
+        if name not in later and _may_act(findings[name], rules, now_s)
     ]
     head = adapters.ledger.head(pipeline) if recent else None
     newest = windows_of(store, pipeline, most=1) if head is not None else ()
@@ -105,9 +113,11 @@ def withheld_still(
     ]
 
 
-def _may_act(finding: Finding, rules: Iterable[ActionRule]) -> bool:
-    """Whether it is an alarm, or one of those that a rule counts windows of."""
-    return finding.severity == "alarm" or any(rule.of_windows is not None and rule.fits(finding) for rule in rules)
+def _may_act(finding: Finding, rules: Iterable[ActionRule], now_s: float) -> bool:
+    """Whether it is an alarm of late (one that goes on is told again), or one of those that a rule counts windows of,
+    which are told once."""
+    late = finding.severity == "alarm" and now_s - finding.at_s < RECENT_S
+    return late or any(rule.of_windows is not None and rule.fits(finding) for rule in rules)
 
 
 def under_way(adapters: Adapters, pipeline: str, *, now_s: float) -> str:
@@ -129,10 +139,15 @@ def under_way(adapters: Adapters, pipeline: str, *, now_s: float) -> str:
 
 
 def seen_windows(store: ObjectStore, pipeline: str, config: MonitoringConfig) -> list[SeenWindow]:
-    """The newest windows, for rules over several of them; nothing is read without such a rule."""
+    """The newest windows of the version that answered the last of them, for rules over several; nothing is read without
+    such a rule."""
     most = max((rule.of_windows.n for rule in config.actions if rule.of_windows is not None), default=0)
     records = windows_of(store, pipeline, most=most) if most else ()
-    return [SeenWindow(one.window.to_s, {key: state["severity"] for key, state in one.open.items()}) for one in records]
+    return [
+        SeenWindow(one.window.to_s, {key: state["severity"] for key, state in one.open.items()})
+        for one in records
+        if one.version == records[-1].version
+    ]
 
 
 def carry_out_again(adapters: Adapters, answers: Iterable[FindingAnswer], findings: dict[str, Finding]) -> None:

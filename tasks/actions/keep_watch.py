@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.identity.lease import earlier_clock_s
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.pipeline.spec import PipelineSpec
 from mlratchet.models.pipeline.store import deployed_revisions, load_pipeline
@@ -41,17 +42,17 @@ def follow_up(adapters: Adapters, name: str) -> list[str]:
 
 
 def watch_pipeline(adapters: Adapters, spec: PipelineSpec, config: MonitoringConfig) -> list[str]:
-    """Of one pipeline."""
-    lines = list[str]()
+    """Of one pipeline, by a clock that is not ahead."""
+    lines, now_s = list[str](), earlier_clock_s(adapters.store)
     try:
         lines += [
             f"{spec.name}: finding {answer.finding[:12]}: {', '.join(act.do for act in answer.actions) or 'nothing'}"
-            for answer in answer_findings(adapters, spec.name, config)
+            for answer in answer_findings(adapters, spec.name, config, now_s=now_s)
         ]
         if config.probation is not None:
-            watched = watch_promotion(adapters, spec.name, config.probation, spec.serving.labels)
+            watched = watch_promotion(adapters, spec.name, config.probation, spec.serving.labels, now_s=now_s)
             if watched is not None and watched.went_back is not None:
                 lines.append(f"{spec.name}: {in_words(watched)}")
     finally:  # an alarm is told whatever stands in the way of the rest
-        lines += tell_findings(adapters, spec.name, config)
+        lines += tell_findings(adapters, spec.name, config, now_s=now_s)
     return lines

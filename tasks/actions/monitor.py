@@ -10,7 +10,7 @@ from typing import Any
 
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.identity.erasures import erased_objects
-from mlratchet.models.identity.lease import server_now
+from mlratchet.models.identity.lease import earlier_clock_s
 from mlratchet.models.inference_log.reading import list_log
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import (
@@ -29,7 +29,7 @@ from mlratchet.models.monitoring.reference import Reference, load_reference
 from mlratchet.models.monitoring.stretch import MergedWindows, by_rows, stretch_of
 from mlratchet.models.monitoring.verifying import Verification, verify_finding
 from mlratchet.models.monitoring.window import WindowRecord, erased_windows, gaps_in, windows_of
-from mlratchet.models.ports.storage import ObjectNotFound, StorageError
+from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
 from mlratchet.models.profile.windows_page import windows_page
 from mlratchet.models.registration.numbers import work_of
 from mlratchet.models.training.result import find_result
@@ -95,18 +95,12 @@ def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Loo
         return LookOver()
     made: list[Measured] = look(
         watch.source, adapters.store, watch.config, watch.watched, promoted_s=promoted_s,
-        now_s=earlier_clock_s(adapters) if now_s is None else now_s, late_s=watch.late_s, most=MOST_WINDOWS,
+        now_s=earlier_clock_s(adapters.store) if now_s is None else now_s, late_s=watch.late_s, most=MOST_WINDOWS,
     )  # fmt: skip
     found = [one for each in made for one in each.findings]
     if made:
         found += look_at_trainings(adapters, name, watch.config)
     return LookOver(windows=tuple(one.record for one in made), findings=tuple(found))
-
-
-def earlier_clock_s(adapters: Adapters) -> float:
-    """By this machine's clock or the store's, whichever is behind: a window that is not over would lose the rest of its
-    rows, and one that is looked at later loses nothing."""
-    return min(time.time(), server_now(adapters.store))
 
 
 def ask_for_labels(adapters: Adapters, name: str, rows: int) -> LabelsAsked:
@@ -215,15 +209,31 @@ def find_finding(adapters: Adapters, what: str) -> Finding:
     begin so, and ``ObjectNotFound`` where the one that does is not ours."""
     if len(what) < LEAST_DIGITS:
         raise ConfigurationError(f"{what!r}: expected {LEAST_DIGITS} or more digits of a finding's id")
-    keys = [info.key for info in adapters.store.list(FINDINGS) if info.key.rpartition("/")[2].startswith(what)]
+    keys = [
+        info.key for info in adapters.store.list(FINDINGS)
+        if info.key.count("/") == 2 and info.key.rpartition("/")[2].startswith(what)
+    ]  # fmt: skip
+    if len(keys) > 1:  # what somebody copied or planted beside it is not there
+        keys = [key for key in keys if _is_finding(adapters.store, key)] or keys
     erased = [one for one in erased_objects(adapters.store) if f"/{FINDINGS}" in f"/{one}" and f"/{what}" in one]
     if not keys and erased:
         raise ConfigurationError(f"{what}: was erased on demand, with what it told of a person; it was not changed")
     if len(keys) != 1:
         words = f"{len(keys)} findings begin so; write more digits" if keys else "no finding begins so"
         raise ConfigurationError(f"{what}: {words}; `ratchet monitor NAME` lists them")
-    _, pipeline, name = keys[0].split("/")
-    return load_finding(adapters.store, pipeline, name.removesuffix(".json"))
+    return _finding_at(adapters.store, keys[0])
+
+
+def _finding_at(store: ObjectStore, key: str) -> Finding:
+    _, pipeline, name = key.split("/")
+    return load_finding(store, pipeline, name.removesuffix(".json"))
+
+
+def _is_finding(store: ObjectStore, key: str) -> bool:
+    with suppress(ObjectNotFound, SecurityError):
+        _finding_at(store, key)
+        return True
+    return False
 
 
 def verify(adapters: Adapters, finding: Finding) -> Verification:

@@ -7,7 +7,7 @@ import time
 from typing import Any
 
 from mlratchet.models.decisions.override import LEAST_REASON
-from mlratchet.models.errors import ConfigurationError
+from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.monitoring.answers import Resolution, answered_names, publish_resolution
 from mlratchet.models.promotion.holds import HoldEntry, held_names
 from mlratchet.tasks.support.holds import hold_book, questions_of
@@ -34,7 +34,13 @@ def resolve(adapters: Adapters, what: str, *, reason: str) -> dict[str, Any]:
     book, actor, names = hold_book(adapters), getpass.getuser(), held_names(adapters.store)
     if what in names:
         return told(book.lift_all(what, reason=reason.strip(), actor=actor, at_s=time.time()))
-    standing = [hold.entry for name in sorted(names) for hold in book.standing(name)]
+    standing: list[HoldEntry] = []
+    broken: list[SecurityError] = []  # of other pipelines: a person ends those by their names
+    for name in sorted(names):
+        try:
+            standing += [hold.entry for hold in book.standing(name)]
+        except SecurityError as error:
+            broken.append(error)
     found = [one for one in standing if len(what) >= LEAST_DIGITS and one.finding.startswith(what)]
     asked = [(name, one) for name in sorted(answered_names(adapters.store)) for one in questions_of(adapters, name)]
     answered = [(name, one) for name, one in asked if len(what) >= LEAST_DIGITS and one.startswith(what)]
@@ -44,10 +50,15 @@ def resolve(adapters: Adapters, what: str, *, reason: str) -> dict[str, Any]:
         publish_resolution(adapters.store, said)
         return {**said.model_dump(mode="json"), "name": name, "words": said.reason}
     if len(found) != 1:
+        if not found and broken:
+            raise broken[0]
         if not found and len(what) < LEAST_DIGITS:
             require_pipeline(adapters, what)
         held = ", ".join(f"{one.finding[:12]} ({one.name})" for one in standing) or "nothing is held"
         raise ConfigurationError(f"{what}: expected the digest of one finding that holds a pipeline; there are: {held}")
+    for name, finding in answered:  # a person who ends a hold has said something about it
+        said = Resolution(pipeline=name, finding=finding, reason=reason.strip(), actor=actor, at_s=time.time())
+        publish_resolution(adapters.store, said)
     lifted = book.lift(found[0].name, finding=found[0].finding, reason=reason.strip(), actor=actor, at_s=time.time())
     if lifted is None:
         raise ConfigurationError(f"{what}: somebody lifted it meanwhile; `ratchet history {found[0].name}` says who")

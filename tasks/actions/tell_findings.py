@@ -17,7 +17,7 @@ from mlratchet.models.monitoring.telling import begin_to_tell, was_told
 from mlratchet.models.ports.storage import ObjectStore
 from mlratchet.tasks.wiring import Adapters
 
-RECENT_S = 86_400.0  # what nobody could be told of for longer is history
+RECENT_S = 2 * 86_400.0  # what nobody could be told of for longer is history; the last try is sooner
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +59,13 @@ def tell_findings(
 def to_be_told(store: ObjectStore, pipeline: str, config: MonitoringConfig, *, now_s: float) -> list[Finding]:
     """Findings of late that a rule says `notify` of, whether they were told or not; without such a rule every alarm.
     Those that a person has said something about are known to people."""
-    recent = [one for one in findings_of(store, pipeline) if now_s - one.at_s < RECENT_S]
-    if any(rule.do == "notify" for rule in config.actions):
-        wanted = {one.finding for one in answers_of(store, pipeline) if any(act.do == "notify" for act in one.actions)}
-        recent = [one for one in recent if one.id in wanted]
+    known = list(findings_of(store, pipeline))
+    if any(rule.do == "notify" for rule in config.actions):  # by its answer, which comes later
+        answers = [one for one in answers_of(store, pipeline) if now_s - one.at_s < RECENT_S]
+        wanted = {one.finding for one in answers if any(act.do == "notify" for act in one.actions)}
+        recent = [one for one in known if one.id in wanted]
     else:
-        recent = [one for one in recent if one.severity == "alarm"]
+        recent = [one for one in known if one.severity == "alarm" and now_s - one.at_s < RECENT_S]
     return [one for one in recent if not is_resolved(store, pipeline, one.id)]
 
 

@@ -195,6 +195,38 @@ def test_a_rule_over_windows_that_was_withheld_is_asked_again_while_k_of_n_windo
     assert later(2, 3, 4, 7, 8, 9, under_way="another is") == []
 
 
+@pytest.mark.parametrize("do", ["retrain", "notify"])
+def test_an_alarm_is_held_at_once_also_where_a_rule_over_windows_waits_for_more_of_them(do: Any) -> None:
+    rules = [ActionRule(when="inputs", do="hold"), RULE.model_copy(update={"do": do})]
+    alarm = finding(2, **PRICE | {"severity": "alarm"})
+    (first,) = decide([alarm], rules, (), windows=seen(2, until=2), now_s=3 * HOUR)
+    assert [act.do for act in first.actions] == ["hold"]
+    assert first.withheld == (f"{do}: 1 of the last 4 windows, and it takes 3",)
+
+    def later(*warned: int) -> list[str]:
+        windows = seen(*warned, until=max(warned))
+        made = decide_again([(alarm, first)], rules, [first], windows=windows, now_s=(1 + max(warned)) * HOUR)
+        return [act.do for one in made for act in one.actions]
+
+    assert later(2, 3) == []
+    assert later(2, 3, 4) == [do]
+
+
+def test_what_was_found_of_a_version_that_serves_no_more_trains_nothing() -> None:
+    hold = ActionRule(when="quality", do="hold")
+    (answer,) = decide([finding()], [RETRAIN, hold], (), serving=4, now_s=10 * HOUR)
+    assert [act.do for act in answer.actions] == ["hold"]
+    assert answer.withheld == ("retrain: it is about version 3, and version 4 serves",)
+    assert done(finding(), RETRAIN, serving=3) == ["retrain"]
+
+
+def test_an_answer_by_a_clock_that_was_far_ahead_withholds_nothing() -> None:
+    ahead = decide([finding(1)], [RETRAIN], (), now_s=365 * DAY)
+    assert done(finding(9), RETRAIN, history=ahead, now_s=3 * DAY) == ["retrain"]
+    a_little = decide([finding(1)], [RETRAIN], (), now_s=3 * DAY + 60)
+    assert "its cooldown" in why_not(finding(9), RETRAIN, history=a_little, now_s=3 * DAY)
+
+
 def test_another_condition_counts_for_nothing() -> None:
     windows = seen(2, 3, 4, 5, until=5, condition="inputs:age")
     assert "1 of the last 4 windows" in why_not(finding(2, **PRICE), RULE, windows=windows)

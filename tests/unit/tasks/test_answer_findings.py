@@ -11,7 +11,7 @@ from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.lease import Lease
 from mlratchet.models.monitoring.config import MonitoringConfig
-from mlratchet.models.monitoring.finding import Finding, publish_finding
+from mlratchet.models.monitoring.finding import Finding, WindowSpan, publish_finding
 from mlratchet.models.monitoring.retraining import load_request, runs_of
 from mlratchet.models.monitoring.window import WindowRecord, publish_window
 from mlratchet.models.promotion.holds import HoldBook
@@ -222,9 +222,27 @@ def test_so_is_one_of_a_rule_over_windows_while_its_warning_goes_on(
     assert [[act.do for one in answers for act in one.actions] for answers in looks] == [["retrain"] * goes_on, []]
 
 
-def window_after(alarm: Finding, goes_on: bool, number: int = 1) -> WindowRecord:
+@pytest.mark.parametrize(("version", "retrains"), [(3, True), (2, False)])
+def test_a_rule_over_windows_of_a_day_acts_days_after_its_warning_on_windows_of_one_version_alone(
+    adapters: Any, version: int, retrains: bool
+) -> None:
+    rule = {"when": "inputs:price", "severity": "warning", "do": "retrain", "of_windows": {"k": 3, "n": 4}}
+    config = MonitoringConfig.model_validate({"actions": [rule], "false_alarms_per_year": 365})
+    days = [WindowSpan(from_s=at * 86_400.0, to_s=(at + 1) * 86_400.0, rows=9) for at in range(4)]
+    warning = finding(kind="inputs", subject="price", severity="warning", window=days[1], at_s=days[1].to_s)
+    publish_finding(adapters.store, warning)
+    made = []
+    for number, span in enumerate(days[1:], 1):
+        record = window_after(warning, goes_on=True, number=number, window=span)
+        of = version if number < 3 else warning.version
+        publish_window(adapters.store, record.model_copy(update={"version": of}))
+        made += [act.do for one in look(adapters, config, now_s=span.to_s + 60) for act in one.actions]
+    assert made == ["retrain"] * retrains
+
+
+def window_after(alarm: Finding, goes_on: bool, number: int = 1, window: WindowSpan | None = None) -> WindowRecord:
     """A window after that of a finding."""
-    span = finding(1 + number).window
+    span = window or finding(1 + number).window
     state = {"since_s": 1.0, "told_s": 1.0, "severity": alarm.severity, "words": "w"}
     still = {f"{alarm.kind}:{alarm.subject}": state}
     return WindowRecord(

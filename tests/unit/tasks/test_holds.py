@@ -12,7 +12,7 @@ from mlratchet.flows.holding import stop_if_held, tell_holds
 from mlratchet.flows.runs.report import Report
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.decisions.gate_run import GateRun
-from mlratchet.models.errors import ConfigurationError, GateRefusedError
+from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.monitoring.actions import Act, FindingAnswer
 from mlratchet.models.monitoring.answers import publish_answer
 from mlratchet.models.promotion.holds import HoldBook
@@ -123,3 +123,17 @@ def test_a_question_is_answered_by_a_persons_reason_and_asked_no_more(run: Any) 
     assert questions_of(adapters, "digits") == []
     with pytest.raises(ConfigurationError, match="nothing is held"):
         resolve(adapters, FINDING[:8], reason=REASON)
+
+
+def test_a_hold_ends_though_the_chain_of_another_pipeline_is_cut_and_answers_what_was_asked_about_it(run: Any) -> None:
+    book, store = hold(run, "service"), run.adapters.store
+    book.place("other", finding="e" * 64, kind="data", words="x", actor="monitor", at_s=2.0)
+    book.place("other", finding="d" * 64, kind="data", words="x", actor="monitor", at_s=3.0)
+    store.delete("holds/other/00000001.json")
+    with pytest.raises(SecurityError, match="holds/other/"):
+        resolve(run.adapters, "e" * 12, reason=REASON)  # which it may hold
+    acts = (Act(do="hold", rule="r"), Act(do="ask", rule="r"))
+    publish_answer(store, FindingAnswer(pipeline="digits", finding=FINDING, actions=acts, at_s=time.time()))
+    assert resolve(run.adapters, FINDING[:8], reason=REASON)["action"] == "lift"
+    assert book.standing("digits") == []
+    assert questions_of(run.adapters, "digits") == []

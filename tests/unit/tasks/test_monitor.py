@@ -120,6 +120,14 @@ def test_a_finding_is_named_by_its_first_digits(site: Site) -> None:
     with pytest.raises(ConfigurationError, match="6 or more digits"):
         find_finding(adapters, "ab")
     assert finding_rows([first])[0]["id"] == first.id[:12]
+    planted = [f"findings/other/{first.id}.json", f"findings/shop/x/{first.id}.json"]
+    for key in planted:
+        site.raw.put(key, site.raw.get(first.key))
+    try:
+        assert find_finding(adapters, first.id) == first
+    finally:
+        for key in planted:
+            site.raw.delete(key)
 
 
 def test_of_a_finding_it_is_told_what_followed_and_what_was_withheld(site: Site) -> None:

@@ -13,6 +13,7 @@ import pytest
 from mlratchet.infra import notify as telling
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import InjectedFault, arm
+from mlratchet.models.identity import lease
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.monitoring.answers import Resolution, answers_of, publish_resolution
 from mlratchet.models.monitoring.config import MonitoringConfig
@@ -130,6 +131,16 @@ def test_two_looks_at_once_tell_once_and_a_wrong_clock_silences_nothing(
     webhook.status = 200
     look(monkeypatch, adapters, PLAIN, NOW + 7200)
     assert webhook.told[1:] == [[finding(2).id]]
+
+
+def test_by_a_clock_that_is_days_ahead_of_the_store_what_was_just_found_is_no_history(
+    monkeypatch: pytest.MonkeyPatch, adapters: Any, webhook: Webhook
+) -> None:
+    publish_finding(adapters.store, finding())
+    monkeypatch.setattr(lease, "server_now", lambda _: NOW)
+    look(monkeypatch, adapters, BY_RULE, NOW + 5 * 86_400.0)
+    assert webhook.told == [[finding().id]]
+    assert [one.at_s for one in answers_of(adapters.store, "digits")] == [NOW]
 
 
 def test_an_alarm_is_told_though_its_answer_cannot_be_found(
