@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from mlratchet.models.moments import utc
+from mlratchet.models.printable import one_line
 
 if TYPE_CHECKING:
     from mlratchet.models.promotion.canary.entry import CanaryEntry
@@ -118,7 +119,7 @@ def decision(
 def entry_line(entry: dict[str, Any]) -> str:
     """One entry of the ledger."""
     mark = "✓" if entry["verified"] else "✗"
-    return (
+    return one_line(
         f"{entry['generation']:>4}  {utc(entry['at_s'])}  {entry['action']:8}  version {entry['version']}  "
         f"{mark} {entry['decision'][:12]}  {entry['actor']}: {entry['problem'] or entry['reason']}"
     )
@@ -157,7 +158,9 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
 def canary_line(entry: CanaryEntry) -> str:
     """Beside the ledger: how it stands, or how it ended."""
     how = entry.outcome or entry.phase
-    return f"{'':4}  {utc(entry.at_s)}  canary    version {entry.version}  {how}  {entry.actor}: {entry.reason}"
+    return one_line(
+        f"{'':4}  {utc(entry.at_s)}  canary    version {entry.version}  {how}  {entry.actor}: {entry.reason}"
+    )
 
 
 def promote(

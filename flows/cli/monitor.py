@@ -121,7 +121,7 @@ def show_story(story: Story) -> None:
     """In the terminal."""
     from mlratchet.flows.cli.output import table_console
     from mlratchet.models.moments import utc
-    from mlratchet.models.printable import plain
+    from mlratchet.models.printable import one_line
     from rich import box
     from rich.markup import escape
     from rich.table import Table
@@ -139,15 +139,15 @@ def show_story(story: Story) -> None:
         state = ", ".join(one.open) or ("" if one.window.whole else "not whole")
         table.add_row(
             utc(one.window.from_s), str(one.version), f"{one.counts.get('rows', 0):,}", quality,
-            _told(one.figures.get("errors")), _told(one.figures.get("latency_ms_p99")), escape(plain(state)),
+            _told(one.figures.get("errors")), _told(one.figures.get("latency_ms_p99")), escape(one_line(state)),
         )  # fmt: skip
     console.print(table)
     for finding in story.findings[-FINDINGS:]:
         mark = MARKS[finding.severity]
         where = f"{utc(finding.window.from_s)}  {finding.id[:12]}"
-        console.print(f"[{mark}]{finding.severity:8}[/] {where}  {escape(plain(finding.words))}")
+        console.print(f"[{mark}]{finding.severity:8}[/] {where}  {escape(one_line(finding.words))}")
     for gap in story.gaps:
-        console.print(f"[red]{escape(gap)}[/]")
+        console.print(f"[red]{escape(one_line(gap))}[/]")
 
 
 def no_window(pipeline: str, rule: WindowRule) -> str:
@@ -204,6 +204,7 @@ def finding(
     log or a record that it rests on is gone). Exit code 6 where it differs.
     """
     from mlratchet.flows.cli.output import emit, working
+    from mlratchet.models.printable import one_line
 
     with working(f"Reading finding {identity}", hidden=as_json) as say:
         from mlratchet.models.monitoring.answers import said_about
@@ -232,7 +233,7 @@ def finding(
     if again is not None:
         told |= {"verified": again.outcome, "why": again.words}
         lines.append(f"{again.outcome}: {again.words}")
-    emit(told, lines, as_json=as_json)
+    emit(told, [one_line(line) for line in lines], as_json=as_json)
     if again is not None and again.outcome == "differs":
         raise typer.Exit(6)
 

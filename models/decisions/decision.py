@@ -11,6 +11,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.gates.result import CheckResult, GateResult, Part
 from mlratchet.models.moments import utc
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.printable import one_line
 
 
 def build_decision(
@@ -144,7 +145,7 @@ def explain(decision: Decision) -> str:
     for one in decision.get("overrides", ()):
         lines.append(f"  ! overrides the {one['gate']} gate, which said {one['verdict']}: {'; '.join(one['reasons'])}")
     lines += [f"  {line}" for line in wear_in_words(decision)]
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def described(decision: Decision) -> str:

@@ -20,6 +20,7 @@ from mlratchet.models.identity.signed_records import ForeignRecord, RevokedRecor
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.moments import utc
 from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectStore
+from mlratchet.models.printable import one_line
 
 HOLDS = "holds/"
 ENDED_BY_A_DELIVERY = ("data", "inputs")  # kinds of findings about data; others need a person's word
@@ -47,7 +48,7 @@ class HoldEntry(ChainedEntry):
     def in_a_line(self) -> str:
         """As a history shows it, under the columns of the ledger."""
         what = self.finding[:SHOWN] or "all"
-        return f"{'':4}  {utc(self.at_s)}  {self.action:8}  finding {what}  {self.actor}: {self.words}"
+        return one_line(f"{'':4}  {utc(self.at_s)}  {self.action:8}  finding {what}  {self.actor}: {self.words}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Hold:
         """What was found, when, and how it ends."""
         entry = self.entry
         by_data = "a later delivery that passes the data gate ends it, or " if self.ends_with_a_delivery else ""
-        return (
+        return one_line(
             f"held since {utc(entry.at_s)} by finding {entry.finding[:SHOWN]} ({entry.words}); "
             f"{by_data}`ratchet resolve {entry.finding[:SHOWN]} --reason ...`"
         )

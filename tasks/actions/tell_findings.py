@@ -15,6 +15,7 @@ from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, findings_of
 from mlratchet.models.monitoring.telling import begin_to_tell, was_told
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.printable import one_line
 from mlratchet.tasks.wiring import Adapters
 
 RECENT_S = 2 * 86_400.0  # what nobody could be told of for longer is history; the last try is sooner
@@ -71,4 +72,4 @@ def to_be_told(store: ObjectStore, pipeline: str, config: MonitoringConfig, *, n
 
 def message_of(findings: Sequence[Finding]) -> str:
     """A line each."""
-    return "\n".join(f"- {one.severity}: {one.words} (ratchet finding {one.id[:12]})" for one in findings)
+    return "\n".join(f"- {one.severity}: {one_line(one.words)} (ratchet finding {one.id[:12]})" for one in findings)

@@ -11,8 +11,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-FOLDER, KEYS, NAME = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_bytes())["keys"], sys.argv[3]
+FOLDER, LIST, NAME = Path(sys.argv[1]), json.loads(Path(sys.argv[2]).read_bytes())["keys"], sys.argv[3]
+KEYS = {hashlib.sha256(base64.b64decode(one["public_key"])).hexdigest()[:16]: one for one in LIST}  # by its id
 CHAINS = {"deployments": "deployment", "holds": "hold", "canary": "canary", "erasures": "erasure"}  # folder -> purpose
+key = "the list of keys"  # what is looked at, of which it is said what is wrong
+sys.excepthook = lambda kind, why, _: print(f"refused: {key}: {kind.__name__} {why}".rstrip(), file=sys.stderr)
 
 
 def need(holds, why):
@@ -25,20 +28,21 @@ def canonical(value):
 
 
 def verify(purpose, data, stamp, signature):
-    key = next(key for key in KEYS if key["id"] == stamp["key_id"] and key["role"] == "pipeline")
-    raw = base64.b64decode(key["public_key"])
-    need(hashlib.sha256(raw).hexdigest()[:16] == key["id"], f"{key['id']} is another key's id")
-    need(key["revoked_s"] is None, f"{stamp['object']} is by key {key['id']}, which was revoked")
+    by, name = KEYS.get(stamp["key_id"]), stamp["key_id"]
+    need(by and by["role"] == "pipeline", f"{key} is signed by {name}, which is no pipeline's key of the list")
+    need(by["revoked_s"] is None, f"{key} is by key {name}, which was revoked")
+    public = Ed25519PublicKey.from_public_bytes(base64.b64decode(by["public_key"]))
     message = b"mlratchet/" + purpose.encode() + b"/1\0" + data
-    Ed25519PublicKey.from_public_bytes(raw).verify(base64.b64decode(signature, validate=True), message)
+    public.verify(base64.b64decode(signature, validate=True), message)
 
 
 found = {}
 for place, purpose in CHAINS.items():
     previous = ""
     for number, file in enumerate(sorted((FOLDER / "store" / place / NAME).glob("*")), 1):
-        key, record = f"{place}/{NAME}/{number:08d}.json", json.loads(file.read_bytes())
-        need(file.name == f"{number:08d}.json", f"expected {key}, found {file.name}")
+        key = f"{place}/{NAME}/{number:08d}.json"
+        need(file.name == f"{number:08d}.json", f"{key} is missing; there is {file.name}")
+        record = json.loads(file.read_bytes())
         need(canonical(record) == file.read_bytes(), f"{key} is not in canonical form")
         signature = record["signed"].pop("signature")
         need(record["signed"]["object"] == key, f"{key} was signed under another name")

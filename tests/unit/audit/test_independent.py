@@ -42,6 +42,9 @@ class Copy:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
 
+    def contents(self) -> dict[Path, bytes]:
+        return {file.relative_to(self.folder): file.read_bytes() for file in self.folder.rglob("*") if file.is_file()}
+
     def one(self, pattern: str) -> Path:
         return min(self.folder.glob(pattern))
 
@@ -152,9 +155,18 @@ TAMPERED: dict[str, Callable[[Copy], None]] = {
 }
 
 
+def refused(done: subprocess.CompletedProcess[str], tampered: set[Path]) -> None:
+    """In one line that names an object which was tampered with; of a list of keys, what it does not let one believe."""
+    assert (done.returncode, done.stdout) == (1, "")
+    words = done.stderr.strip()
+    assert words.startswith("refused: "), words
+    assert "\n" not in words
+    named = [one for one in tampered if one.name in words or f"{one.parent}/" in words]
+    assert named or (tampered == {Path("keys.json")} and "key" in words), (tampered, words)
+
+
 @pytest.mark.parametrize("how", TAMPERED)
 def test_a_tampered_bucket_is_refused(copy: Copy, how: str) -> None:
+    before = copy.contents()
     TAMPERED[how](copy)
-    done = copy.verify()
-    assert done.returncode != 0
-    assert done.stdout == ""
+    refused(copy.verify(), {file for file, _ in before.items() ^ copy.contents().items()})
