@@ -20,6 +20,7 @@ from mlratchet.models.sources.base import Format
 from mlratchet.models.sources.csv import SUFFIXES as TABLES
 from mlratchet.models.sources.fasta import Fasta, FastaOptions
 from mlratchet.models.sources.jsonl import Jsonl, JsonlOptions
+from mlratchet.models.sources.parquet_times import EVERY_YEAR
 from mlratchet.models.sources.pieces import PICTURE, SOUND
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import RawObject, Reject, place_of
@@ -175,7 +176,7 @@ def _with_text(table: pa.Table, name: str) -> pa.Table:
 
 def _parquet(file: Path) -> DraftSample:
     try:
-        source = pq.ParquetFile(file)
+        source = pq.ParquetFile(file, **EVERY_YEAR)
         batch = next(source.iter_batches(batch_size=SAMPLE_ROWS), None)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{file}: not readable as Parquet: {error}") from error

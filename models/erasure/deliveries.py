@@ -23,6 +23,7 @@ from mlratchet.models.sources import csv as csv_format
 from mlratchet.models.sources import decoding, parquet, ratings, sounds
 from mlratchet.models.sources.base import Format
 from mlratchet.models.sources.names_once import names_once
+from mlratchet.models.sources.parquet_times import EVERY_YEAR
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.unpacking import bare_name, read_bounded, unpacked
@@ -253,7 +254,7 @@ def _may_hold(line: bytes, key: str) -> bool:
 
 
 def _of_parquet(data: bytes, wanted: Wanted) -> Parted | None:
-    table = pq.read_table(io.BytesIO(data))
+    table = pq.read_table(io.BytesIO(data), **EVERY_YEAR)
     names = [name for name in wanted.fields if name in table.column_names]
     told = [wanted.in_column(name, table[name]) for name in names]
     masks = [mask for mask in told if mask is not None]

@@ -15,6 +15,7 @@ from functools import cached_property
 import pyarrow as pa
 import pyarrow.parquet as pq
 from mlratchet.models.erasure.whose import word_of
+from mlratchet.models.sources.parquet_times import EVERY_YEAR
 
 LEAST_LETTERS = 4  # of a key that is looked for anywhere; a shorter one only as a whole value
 LEAST_WORDS = 12  # characters of a cell that says whose it is
@@ -74,7 +75,7 @@ class Traces:
         """The same of an object of any format that we write: Parquet, archives and packed text are looked into."""
         try:
             if data.startswith(PARQUET):
-                return self._in_table(pq.read_table(io.BytesIO(data)))
+                return self._in_table(pq.read_table(io.BytesIO(data), **EVERY_YEAR))
             if data.startswith(GZIP):
                 return self.in_object(gzip.decompress(data))
             if data.startswith(ZIP):

@@ -22,6 +22,7 @@ from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectSto
 from mlratchet.models.schema.request import is_unicode
 from mlratchet.models.sources.delimited import BadRow, CsvTable, decode_text
 from mlratchet.models.sources.names_once import names_once
+from mlratchet.models.sources.parquet_times import EVERY_YEAR
 from mlratchet.models.sources.text_encoding import UTF16_MARKS
 
 logger = logging.getLogger(__name__)
@@ -85,7 +86,7 @@ def _columns(data: bytes, config: LabelsConfig, where: str) -> list[list[str | N
     """Request, row where there is one, and label, of every row that can be read. Raises what Arrow raises, ``KeyError``
     or ``DataError`` where none can."""
     if config.format == "parquet":
-        return _texts(pq.read_table(io.BytesIO(data)), config)
+        return _texts(pq.read_table(io.BytesIO(data), **EVERY_YEAR), config)
     with suppress(pa.ArrowException, KeyError):
         if data.isascii() and b'"' not in data and config.format == "csv":
             return _texts(_plain_csv(data), config)

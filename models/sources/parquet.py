@@ -12,6 +12,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.sources.base import Example, Fetch, Format, NumberOptions
 from mlratchet.models.sources.columns import TableOptions
 from mlratchet.models.sources.csv import tables_among
+from mlratchet.models.sources.parquet_times import EVERY_YEAR
 from mlratchet.models.sources.pieces import PIECE_TABLE_BYTES, WHERE, RawPiece, with_places
 from mlratchet.models.sources.ranged import Open, opening_whole
 from mlratchet.models.sources.record import RawObject, Reject
@@ -105,7 +106,7 @@ def _opened(item: RawObject, source: Any) -> pq.ParquetFile | Reject:
         told = pq.read_schema(pa.PythonFile(source, mode="r"))
         as_codes = [one.name for one in told if pa.types.is_string(one.type) or pa.types.is_binary(one.type)]
         # codes first: how large the cells are in full is known before they are made
-        opened = pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=as_codes)
+        opened = pq.ParquetFile(pa.PythonFile(source, mode="r"), read_dictionary=as_codes, **EVERY_YEAR)
         if opened.metadata.num_rows < 0:
             raise ValueError(f"{opened.metadata.num_rows} rows")
         return opened

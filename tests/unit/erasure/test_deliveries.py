@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import gzip
 import io
 import tarfile
@@ -228,6 +229,16 @@ def test_a_decimal_of_any_size_is_a_cell_like_any_other(beside: Decimal | None) 
     assert [row["customer"] for row in found.theirs] == ["K-1"]
     assert word_of(Decimal("NaN")) == "NaN"
     assert word_of(Decimal("1e30")) == "1" + "0" * 30
+
+
+def test_what_stays_of_parquet_keeps_the_years_that_spark_writes() -> None:
+    sink, far = io.BytesIO(), [dt.datetime(9999, 12, 31), dt.datetime(2021, 6, 9)]
+    table = pa.table({"customer": ["K-1", "K-4711"], "until": pa.array(far, pa.timestamp("us"))})
+    pq.write_table(table, sink, use_deprecated_int96_timestamps=True)
+    found = part("t.parquet", sink.getvalue(), WANTED)
+    assert found is not None
+    assert found.rest is not None
+    assert pq.read_table(io.BytesIO(found.rest))["until"].to_pylist() == far[:1]
 
 
 def test_a_column_of_parquet_is_the_same_packed_as_a_dictionary_or_in_half_floats() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import struct
 import zlib
@@ -34,6 +35,15 @@ def of_parquet(**columns: pa.Array) -> dict[str, bytes]:
     held = io.BytesIO()
     pq.write_table(pa.table(columns), held)
     return {"p/a.parquet": held.getvalue()}
+
+
+def test_times_as_spark_and_impala_write_them_keep_their_year() -> None:
+    """Read in nanoseconds, an open end of 9999 becomes a day of 1816 without a word."""
+    held, far = io.BytesIO(), [dt.datetime(9999, 12, 31, 2), dt.datetime(1, 1, 1), dt.datetime(2021, 6, 9, 3, 2, 37, 5)]
+    times = pa.array(far, pa.timestamp("us"))
+    pq.write_table(pa.table({"at": times}), held, use_deprecated_int96_timestamps=True)
+    rows, rejects = Delivery({"p/a.parquet": held.getvalue()}).rows("parquet")
+    assert ([row["at"] for row in rows], rejects) == (far, [])
 
 
 def test_parquet_whose_text_is_none_is_set_aside_from_there_on() -> None:
