@@ -12,36 +12,38 @@ from typing import Literal
 import pyarrow as pa
 import pyarrow.parquet as pq
 from mlratchet.models.drafting.files_below import files_below
+from mlratchet.models.drafting.other_kinds import next_step
 from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_text
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import is_text, one_array, text_of
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.base import Format
 from mlratchet.models.sources.csv import SUFFIXES as TABLES
-from mlratchet.models.sources.fasta import Fasta, FastaOptions
+from mlratchet.models.sources.fasta import FASTA, FASTQ, Fasta, FastaOptions
+from mlratchet.models.sources.jsonl import SUFFIXES as JSONL
 from mlratchet.models.sources.jsonl import Jsonl, JsonlOptions
+from mlratchet.models.sources.parquet import SUFFIXES as PARQUET
 from mlratchet.models.sources.parquet_times import EVERY_YEAR
 from mlratchet.models.sources.pieces import PICTURE, SOUND
 from mlratchet.models.sources.ranged import opening_whole
 from mlratchet.models.sources.record import RawObject, Reject, place_of
-from mlratchet.models.sources.unpacking import bare_name
+from mlratchet.models.sources.sounds import SUFFIXES as SOUNDS
+from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name, read_bounded, unpacked
 from PIL import Image, UnidentifiedImageError
 
 SAMPLE_ROWS = 200_000
 SAMPLE_FILES = 200  # pictures that are opened
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp")
-SOUNDS = (".wav", ".flac", ".ogg")
-LETTERS = (".fasta", ".fa", ".fna", ".faa")
 Kind = Literal["table", "parquet", "jsonl", "pictures", "sounds", "letters"]
 ENDINGS: dict[Kind, tuple[str, ...]] = {
     "table": TABLES,
-    "parquet": (".parquet",),
-    "jsonl": (".jsonl", ".ndjson"),
+    "parquet": PARQUET,
+    "jsonl": JSONL,
     "pictures": PICTURES,
     "sounds": SOUNDS,
-    "letters": LETTERS,
+    "letters": FASTA + FASTQ,
 }
-PACKED: tuple[Kind, ...] = ("table", "jsonl")  # which are read packed, too
+PACKED: tuple[Kind, ...] = ("table", "jsonl", "letters")  # which are read packed, too
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +82,16 @@ def look_at(paths: Sequence[Path], *, written: Written | None = None) -> LocalFi
     for path in paths:
         base = path if path.is_dir() else path.parent
         files += [(base, one) for one in files_below(path)]
-    kinds = Counter(kind for _, file in files for kind in ENDINGS if _is(file, kind))
+    known = [(kind, file) for _, file in files for kind in ENDINGS if _is(file, kind)]
+    beside = [kind for kind, file in known if file.suffix.lower() == ".json"]  # mostly what is known of other files
+    kinds = Counter(kind for kind, file in known if file.suffix.lower() != ".json") or Counter(beside)
     if not kinds:
         endings = ", ".join(ending for some in ENDINGS.values() for ending in some)
-        raise DataError(f"{', '.join(map(str, paths))}: nothing that is known; expected files ending in {endings}")
+        step = next_step(file for _, file in files)
+        raise DataError(
+            f"{', '.join(map(str, paths))}: nothing that is known; expected files ending in {endings}"
+            f"{f'; {step}' if step else ''}"
+        )
     kind = max(kinds, key=lambda one: kinds[one])
     ours = [(base, file) for base, file in files if _is(file, kind)]
     others = tuple(file for _, file in files if not _is(file, kind))
@@ -192,7 +200,13 @@ def _jsonl(file: Path) -> DraftSample:
 
 def _fasta(file: Path) -> DraftSample:
     """Without the descriptions: what they tell as name=value are columns."""
-    found = _as_read(Fasta(FastaOptions(prefix="/")), file, file.read_bytes(), whole=True)
+    item = RawObject(key=file.name, size_bytes=file.stat().st_size, sha256="0" * 64)
+    try:
+        with file.open("rb") as packed:
+            data = read_bounded(unpacked(packed, item), item)
+    except UnreadableObjectError as error:
+        raise DataError(str(error)) from error
+    found = _as_read(Fasta(FastaOptions(prefix="/")), file, data, whole=True)
     return replace(found, table=found.table.drop_columns(["description"]))
 
 

@@ -12,9 +12,12 @@ from mlratchet.models.drafting.delivery import LocalFiles, look_at
 from mlratchet.models.drafting.picture_folder import draft_pictures, require_folders
 from mlratchet.models.drafting.tables import draft_table
 from mlratchet.models.drafting.text_tables import Written
+from mlratchet.models.drafting.totals import totals_below
 from mlratchet.models.errors import ConfigurationError, DataError
 from mlratchet.models.gates.policy import MOST_SET_ASIDE
 from mlratchet.models.pipeline.loading import parse_pipeline
+from mlratchet.models.schema.notation import WHERE
+from mlratchet.models.sources.delimited import NO_DELIMITER
 
 LONGEST_NAME = 48
 FEW_LOST = 3  # rows: of a table that small a share says nothing
@@ -58,8 +61,12 @@ def draft(
             f"{words}, and a file about the rest would know too little of what is there (at most "
             f"{MOST_SET_ASIDE:.0%} may be lost): {delivery.unreadable[0]}"
         )
+    columns = [one for one in delivery.table.column_names if one != WHERE]
+    if delivery.kind == "table" and len(columns) == 1:
+        raise DataError(f"{delivery.files[0].name}: has one column, {columns[0][:60]!r}; {NO_DELIMITER}")
     on_stage("what can be learnt, and how well a linear model does")
     text, notes = _drafted(delivery, name, labels, rank)
+    notes += totals_below(delivery.table) if delivery.kind in ("table", "parquet", "jsonl") else []
     if lost:
         notes.append(f"{words} and are not looked at: {delivery.unreadable[0]}")
     parse_pipeline(text, where=f"{name}.yaml")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -26,6 +26,7 @@ from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.infer import Proposal
 from mlratchet.models.schema.notation import seen_in
 from mlratchet.models.schema.numbers import column_with_commas
+from mlratchet.models.schema.reject import Reject
 from mlratchet.models.schema.roles import Label
 from mlratchet.models.schema.typing import LABEL, typed
 from mlratchet.models.sources.ratings import COLUMNS
@@ -78,7 +79,7 @@ def draft_rows(
     write_split(out, size)
     write_training(out, size)
     rejected = len(rejects) / len(delivery.table)
-    notes = _notes(delivery, proposal, table)
+    notes = _notes(delivery, proposal, table, rejects)
     if proposal.label is None:
         notes += _write_gates_of_labels(out, table, proposal, size, rejected)
     elif rank is not None:
@@ -188,7 +189,7 @@ def _write_gates_of_labels(
     return [f"labels that fewer than {FEWEST} test rows have or lack, so that none has a gate: {', '.join(few)}"]
 
 
-def _notes(delivery: LocalFiles, proposal: Proposal, table: pa.Table) -> list[str]:
+def _notes(delivery: LocalFiles, proposal: Proposal, table: pa.Table, rejects: Sequence[Reject]) -> list[str]:
     label = proposal.label
     several = f"labels {', '.join(map(repr, proposal.schema.labels))} (as asked)"
     notes = [several if label is None else f"label {label.name!r} ({label.reason})"]
@@ -196,9 +197,9 @@ def _notes(delivery: LocalFiles, proposal: Proposal, table: pa.Table) -> list[st
     notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
     notes += [f"{name!r} {words}" for name, words in proposal.remarks.items()]
     notes += [f"{name!r} is no field: {words}" for name, words in proposal.left_out.items()]
-    aside = len(delivery.table) - len(table)
-    if aside:
-        notes.append(f"{aside:,} of {len(delivery.table):,} rows break a rule of the schema and are set aside")
+    if rejects:
+        words = f"{len(rejects):,} of {len(delivery.table):,} rows break a rule of the schema and are set aside"
+        notes.append(f"{words}: {rejects[0].reason}")
     counts = Counter(table[LABEL].to_pylist()) if label is not None and label.classes else Counter[str]()
     few = [one for one in (label.classes if label is not None else ()) if counts[one] < math.ceil(3 / 0.15)]
     if few:

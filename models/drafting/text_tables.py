@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,7 @@ def delimited(file: Path, written: Written) -> DraftSample:
         else:
             bad.append(row)
     reasons = tuple(f"{file.name}:{row.number}: {row.words}" for row in bad)
+    _refuse_other_width(file, table, len(rows), bad)
     if not rows:
         raise DataError(f"{file}: no row can be used{f': {reasons[0]}' if reasons else ''}")
     columns = {name: pa.array([row.values[name] for row in rows], type=pa.string()) for name in table.columns}
@@ -93,6 +95,21 @@ def delimited(file: Path, written: Written) -> DraftSample:
         _refuse_row_as_names(file, table.columns, [column[:HEADER_ROWS].to_pylist() for column in columns.values()])
     places = pa.array([f"{file.name}:{row.number}" for row in rows])
     return DraftSample(table=pa.table({**columns, WHERE: places}), whole=whole, unreadable=reasons)
+
+
+def _refuse_other_width(file: Path, table: CsvTable, rows: int, bad: Sequence[BadRow]) -> None:
+    """Raises ``DataError`` where most rows have another number of cells than the line of names."""
+    widths = Counter(len(row.fields) for row in bad if row.code == "ragged_row")
+    width, count = widths.most_common(1)[0] if widths else (0, 0)
+    if count <= rows or width < len(table.columns):
+        return
+    line = next(row.number for row in bad if len(row.fields) == width)
+    words = f"its first line has {len(table.columns)} cells, and {count:,} rows have {width}, as line {line}"
+    if width == len(table.columns) + 1:
+        step = "name their first column, too (R's write.table leaves its name out, write.csv does not)"
+    else:
+        step = "delete what stands above the line of names"
+    raise DataError(f"{file.name}:1: {words}; {step}")
 
 
 def _table_of(text: bytes, where: str, written: Written) -> CsvTable:

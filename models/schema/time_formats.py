@@ -12,17 +12,31 @@ from mlratchet.models.nearest import nearest_hint
 ISO, UNIX, UNIX_MS = "iso", "unix", "unix_ms"
 EXAMPLE = dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC)  # which cannot be read with day and month exchanged
 NAMED = (ISO, UNIX, UNIX_MS)
+MONTHS = (
+    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "December",
+)  # fmt: skip
 CODES: Mapping[str, str] = {  # code -> what it reads; each is a named group of the format's expression
     "Y": r"\d{4}",
     "y": r"\d{2}",
     "m": r"\d{1,2}",
     "d": r"\d{1,2}",
+    "b": rf"(?i:{'|'.join(one[:3] for one in MONTHS)})",
+    "B": rf"(?i:{'|'.join(MONTHS)})",
     "H": r"\d{1,2}",
+    "I": r"\d{1,2}",
+    "p": r"(?i:[ap]m)",
     "M": r"\d{2}",
     "S": r"\d{2}",
     "f": r"\d{1,9}",
     "z": r"Z|[+-]\d{2}:?\d{2}",
 }
+SAME: tuple[tuple[str, str], ...] = (
+    ("m", "bB"),
+    ("b", "B"),
+    ("Y", "y"),
+    ("H", "I"),
+)  # what says the same -> other codes
 ISO_PATTERN = (
     r"^(?P<Y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})"
     r"(?:[T ](?P<H>\d{2})(?::(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"
@@ -32,8 +46,15 @@ TAILS = (  # of a date, told apart by the first cell that has one
     (re.compile(r"[T ]\d{1,2}:\d{2}:\d{2}[.]\d{1,9}$"), "%H:%M:%S.%f"),
     (re.compile(r"[T ]\d{1,2}:\d{2}:\d{2}$"), "%H:%M:%S"),
     (re.compile(r"[T ]\d{1,2}:\d{2}$"), "%H:%M"),
+    (re.compile(r"[T ]\d{1,2}:\d{2}:\d{2} [apAP][mM]$"), "%I:%M:%S %p"),
+    (re.compile(r"[T ]\d{1,2}:\d{2} [apAP][mM]$"), "%I:%M %p"),
+    (re.compile(r"[T ]\d{1,2}:\d{2}:\d{2}[apAP][mM]$"), "%I:%M:%S%p"),
+    (re.compile(r"[T ]\d{1,2}:\d{2}[apAP][mM]$"), "%I:%M%p"),
 )
-FREE = ("%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%Y%m%d")
+FREE = (
+    "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%Y%m%d", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d/%b/%Y",
+    "%d %B %Y", "%b %d, %Y", "%b %d %Y", "%b-%d-%Y", "%B %d, %Y", "%B %d %Y", "%Y-%b-%d",
+)  # fmt: skip
 """Dates that can be read in one way: where dots part them, the day stands first everywhere that they are used."""
 DAY_FIRST: Mapping[str, str] = {"%d/%m/%Y": "%m/%d/%Y", "%d-%m-%Y": "%m-%d-%Y", "%d/%m/%y": "%m/%d/%y"}
 """Dates that can be read in two ways -> the other one."""
@@ -53,9 +74,15 @@ def check_format(text: str) -> None:
     repeated = next((code for code in codes if codes.count(code) > 1), None)
     if repeated is not None:
         raise ValueError(f"%{repeated} stands twice")
-    missing = [code for code in ("m", "d") if code not in codes] + ([] if {"Y", "y"} & set(codes) else ["Y"])
+    for one, others in SAME:
+        twice = next((other for other in others if {one, other} <= {*codes}), None)
+        if twice is not None:
+            raise ValueError(f"{text!r} has %{one} and %{twice}, which say the same; leave one out")
+    missing = [kinds[0] for kinds in ("mbB", "d", "Yy") if not {*kinds} & {*codes}]
     if missing:
         raise ValueError(f"{text!r} lacks {', '.join(f'%{code}' for code in missing)}: expected year, month and day")
+    if ("I" in codes) != ("p" in codes):
+        raise ValueError(f"{text!r}: %I (1 to 12) and %p (AM or PM) need each other; %H is an hour of 0 to 23")
 
 
 def pattern_of(text: str) -> str:

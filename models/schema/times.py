@@ -17,13 +17,14 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import mask
 from mlratchet.models.schema.fields import Field
 from mlratchet.models.schema.numbers import TOLERATED
-from mlratchet.models.schema.time_formats import ISO, UNIX, UNIX_MS, candidates, order_of, pattern_of, swapped
+from mlratchet.models.schema.time_formats import ISO, MONTHS, UNIX, UNIX_MS, candidates, order_of, pattern_of, swapped
 
 TYPE = pa.timestamp("us", "UTC")
 PER_UNIT_US: Mapping[str, int] = {UNIX: 1_000_000, UNIX_MS: 1_000}
 PER_UNIT_OF_TYPE_US = {"s": 1_000_000, "ms": 1_000}
 PER_DAY_US = 86_400_000_000
 EARLIEST_US, LATEST_US = -62_135_596_800_000_000, 253_402_300_799_999_999  # the years 1 and 9999, as Python's times
+HALF_A_DAY = 12  # hours
 NO_ZONE_S = 1 << 20  # of what is written as a zone, and is further from UTC than any
 PIVOT = 69  # years of two digits: 69 is 1969, 68 is 2068 (POSIX)
 
@@ -78,9 +79,16 @@ def _from_parts(cells_U: pa.Array, form: str) -> pa.Array:
 
     short = number("y", 0)
     year = number("Y", 1970) if "Y" in names else np.where(short >= PIVOT, 1900, 2000) + short
-    month, day = number("m", 1), number("d", 1)
+    named = next((name for name in ("b", "B") if name in names), None)
+    month = number("m", 1) if named is None else _months(pc.struct_field(found, named))
+    day = number("d", 1)
     clock = {name: number(name, 0) for name in ("H", "M", "S")}
-    good = matched & (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
+    half, twelfth = matched, number("I", 12)
+    if "p" in names:
+        after_noon = mask(pc.match_substring_regex(pc.struct_field(found, "p"), "^[pP]"))
+        half = (twelfth >= 1) & (twelfth <= HALF_A_DAY)
+        clock["H"] = twelfth % HALF_A_DAY + HALF_A_DAY * after_noon
+    good = matched & half & (year >= 1) & (month >= 1) & (month <= 12) & (day >= 1)
     good &= (clock["H"] < 24) & (clock["M"] < 60) & (clock["S"] < 60)
     months_M = (np.where(good, year, 1970) - 1970) * 12 + np.where(good, month, 1) - 1
     first, following = (months.astype("datetime64[M]").astype("datetime64[D]") for months in (months_M, months_M + 1))
@@ -92,6 +100,12 @@ def _from_parts(cells_U: pa.Array, form: str) -> pa.Array:
     micros = seconds * 1_000_000 + _fraction_us(found, names)
     good &= (micros >= EARLIEST_US) & (micros <= LATEST_US)  # a zone moves a time out of the years
     return _moments(micros, good)
+
+
+def _months(names_U: pa.Array) -> np.ndarray[Any, Any]:
+    """Numbers of English months, of which the first three letters tell; 0 for what is none."""
+    first = pc.utf8_capitalize(pc.utf8_slice_codeunits(pc.fill_null(names_U, ""), 0, 3))
+    return np.asarray(pc.fill_null(pc.index_in(first, pa.array([one[:3] for one in MONTHS])), -1)) + 1
 
 
 def _fraction_us(found: pa.Array, names: set[str]) -> np.ndarray[Any, Any] | int:

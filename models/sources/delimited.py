@@ -82,6 +82,9 @@ class _Fields:
 
 
 FOUND_OUT = Dialect()
+NO_DELIMITER = (
+    "no comma, semicolon, tab or | parts this line, and blanks part no cells: write one of them between cells"
+)
 
 
 class CsvTable:
@@ -166,6 +169,8 @@ class CsvTable:
     def _header(self, found: list[_Fields]) -> list[str]:
         if not found or found[0].problem is not None:
             line, words = (found[0].first, found[0].problem[1]) if found and found[0].problem else (1, "no header row")
+            if found and self.delimiter not in self._lines[line - 1]:
+                words = f"{words}; {NO_DELIMITER}"
             raise self._unreadable("bad_header", line, words)
         strange = next((told for told in map(_strange, found[0].fields) if told is not None), None)
         if strange is not None:
@@ -173,9 +178,22 @@ class CsvTable:
         columns = [name.strip() for name in found[0].fields]
         named = self._width_with_names(columns, found[1:])
         repeated = sorted(name for name, times in Counter(columns[:named]).items() if times > 1)
+        if repeated and not repeated[0]:
+            raise self._unreadable("bad_header", found[0].first, self._nameless(columns[:named], found[1:]))
         if repeated:
             raise self._unreadable("bad_header", found[0].first, f"column {repeated[0]!r} is there twice; rename one")
         return columns[:named]
+
+    def _nameless(self, columns: list[str], found: list[_Fields]) -> str:
+        """Of several columns without a name: what to do, and which line could be that of the names."""
+        places = [str(place) for place, name in enumerate(columns, start=1) if not name]
+        shown = ", ".join(places[:5]) + (", ..." if len(places) > 5 else "")
+        words = f"columns {shown} have no name; name them, or delete the lines that are no names and no rows"
+        for one in found[: SAMPLE_LINES - 1]:
+            cells = [cell.strip() for cell in one.fields]
+            if len(set(cells)) == len(columns) == len(cells) and all(cells) and not any(map(_has_digit, cells)):
+                return f"{words} (line {one.first} could be the names)"
+        return words
 
     def _width_with_names(self, columns: list[str], found: list[_Fields]) -> int:
         """How many columns there are without those at the end that have neither a name nor a cell."""
@@ -283,6 +301,10 @@ def find_delimiter(lines: Sequence[str], where: str) -> str:
             f"{where}:1: {equal[0]!r} and {equal[1]!r} both split it into {best[1]} columns; declare source.delimiter"
         )
     return equal[0]
+
+
+def _has_digit(text: str) -> bool:
+    return any(one.isdigit() for one in text)
 
 
 def _is_blank(one: _Fields) -> bool:

@@ -20,6 +20,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from mlratchet.models.errors import DataError
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -34,6 +36,7 @@ COMPARISONS = {"=": "equal", "==": "equal", "!=": "not_equal"} | {
     "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal",
 }  # fmt: skip
 NUMBER_CELL = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+COMMA_CELL = r"^\s*[+-]?(\d{1,3}(,\d{3})+(\.\d*)?|[\d.]*\d,\d*)\s*$"
 Mask = Any  # pa.ChunkedArray of booleans, null where it is neither
 Test = Callable[["pa.Table"], Mask]
 
@@ -222,7 +225,7 @@ def _compared(column: str, function: str, value: float | str | bool) -> Test:
         if isinstance(value, bool):
             cells = cells if pa.types.is_boolean(cells.type) else pc.equal(pc.utf8_lower(_as_text(cells)), "true")
         else:
-            cells = _as_numbers(cells) if isinstance(value, float) else _as_text(cells)
+            cells = _as_numbers(cells, column) if isinstance(value, float) else _as_text(cells)
         return pc.call_function(function, [cells, pa.scalar(value, cells.type)])
 
     return test
@@ -234,7 +237,7 @@ def _columns_compared(left: str, function: str, right: str) -> Test:
 
         one, other = table[left], table[right]
         if _is_number(one.type) or _is_number(other.type):
-            return pc.call_function(function, [_as_numbers(one), _as_numbers(other)])
+            return pc.call_function(function, [_as_numbers(one, left), _as_numbers(other, right)])
         return pc.call_function(function, [_as_text(one), _as_text(other)])
 
     return test
@@ -246,14 +249,21 @@ def _is_number(kind: Any) -> bool:
     return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
 
 
-def _as_numbers(cells: Any) -> Any:
-    """float64; null for a cell that is none."""
+def _as_numbers(cells: Any, column: str) -> Any:
+    """float64; null for a cell that is none. Raises ``DataError`` for numbers with commas: what such a comma is,
+    nobody has decided where rows are chosen."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
     if _is_number(cells.type):
         return pc.cast(cells, pa.float64(), safe=False)
     text = _as_text(cells)
+    commas = pc.drop_null(text.filter(pc.match_substring_regex(text, COMMA_CELL)))
+    if len(commas):
+        raise DataError(
+            f"source.select.rows: column {column!r} has numbers with commas, as {commas[0].as_py()[:60]!r}, which are "
+            "not compared with a number; deliver it with decimal points and no thousands, or choose by another column"
+        )
     good = pc.match_substring_regex(text, NUMBER_CELL)
     return pc.cast(pc.utf8_trim_whitespace(pc.if_else(pc.fill_null(good, False), text, None)), pa.float64())
 

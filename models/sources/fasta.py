@@ -8,7 +8,9 @@ from pathlib import PurePosixPath
 from typing import BinaryIO, Literal
 
 from mlratchet.models.sources.base import Example, ExampleFormat, SourceOptions
+from mlratchet.models.sources.columns import RESERVED
 from mlratchet.models.sources.csv import tables_among
+from mlratchet.models.sources.names_once import twice_among
 from mlratchet.models.sources.ranged import Open
 from mlratchet.models.sources.record import RawObject, Reject
 from mlratchet.models.sources.unpacking import UnreadableObjectError, bare_name, unpacked
@@ -18,12 +20,13 @@ FASTQ = (".fastq", ".fq")
 MOST_LETTERS = 64 << 20  # of one sequence
 LETTERS = re.compile(rb"[A-Za-z*.\-]+")
 ATTRIBUTE = re.compile(r"(\S+?)=(\S+)")
+OWN = frozenset({"id", "sequence", "description", "quality"})  # columns that no description says
 Lines = Iterator[tuple[int, bytes]]
 
 
 class FastaOptions(SourceOptions):
     """Sequences, also packed as .gz or .zst: columns `id`, `sequence`, `description`, of FASTQ `quality`, and one for
-    every `name=value` in a description."""
+    every `name=value` in a description that has another name."""
 
     format: Literal["fasta"] = "fasta"
     label_column: str = "label"
@@ -57,8 +60,15 @@ class Fasta(ExampleFormat):
         if refusal is not None:
             return refusal
         identity, _, description = head.decode().strip().partition(" ")
-        values = {"id": identity, "sequence": sequence.decode(), "description": description.strip()}
-        values |= dict(ATTRIBUTE.findall(description)) | ({"quality": quality.decode()} if quality else {})
+        told = [(name, value) for name, value in ATTRIBUTE.findall(description) if name not in OWN]
+        strange = next((name for name, _ in told if name.startswith(RESERVED)), None)
+        if strange is not None:
+            return _bad(where, "bad_record", f"{strange!r}: names with {RESERVED} are Ratchet's own; rename it")
+        twice = twice_among(name for name, _ in told)
+        if twice is not None:
+            return _bad(where, "bad_record", f"{twice[:60]!r} is there twice in its description; leave one")
+        values = {"id": identity, "sequence": sequence.decode(), "description": description.strip(), **dict(told)}
+        values |= {"quality": quality.decode()} if quality else {}
         label = values.get(self.options.label_column)
         if self.options.label_from == "folder":
             label = item.key.partition("/")[0] if "/" in item.key else None

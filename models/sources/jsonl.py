@@ -115,9 +115,10 @@ def _parsed(data: bytes, where: str) -> dict[str, Any] | Reject:
         words = " ".join(str(error).split())[:200]
         if not isinstance(error, json.JSONDecodeError) and "integer string conversion" in words:
             words = f"got a number of more than {sys.get_int_max_str_digits():,} digits"
-        return _bad(where, "bad_json", f"{words}, expected one JSON object on the line")
+        return _bad(where, "bad_json", f"{words}, expected one JSON object on the line{_of_several_lines(data)}")
     if not isinstance(found, dict):
-        return _bad(where, "bad_json", f"got {type(found).__name__}, expected a JSON object")
+        words = f"got {type(found).__name__}, expected a JSON object{_of_several_lines(data)}"
+        return _bad(where, "bad_json", words)
     if not found or all(value is None or value == "" for value in found.values()):
         return _bad(where, "empty_row", "every value is empty")
     for name, value in found.items():
@@ -130,6 +131,14 @@ def _parsed(data: bytes, where: str) -> dict[str, Any] | Reject:
         if isinstance(value, float) and not math.isfinite(value):
             return _bad(where, "non_finite", f"value of {name!r} is no finite number")
     return found
+
+
+def _of_several_lines(data: bytes) -> str:
+    """What to do with a line that begins a document of several rows, or of several lines."""
+    start = data.lstrip(b"\xef\xbb\xbf \t")
+    if start.startswith(b"["):
+        return "; `jq -c '.[]' FILE` writes the objects of an array so"
+    return "; `jq -c . FILE` writes an object on one line" if start.strip() == b"{" else ""
 
 
 def _is_text(value: str) -> bool:

@@ -140,13 +140,21 @@ def _take(sample: _Sample, item: RawObject, name: str, kind: str, data: bytes) -
         if last == "cls":
             sample.label = text
         else:
-            sample.values[kind] = text
+            _put(sample, kind, text)
     elif last in TEXTS:
-        sample.values["text" if kind == "txt" else kind] = _text(sample, kind, data)
+        _put(sample, "text" if kind == "txt" else kind, _text(sample, kind, data))
     elif last == "json":
-        sample.values |= _fields(sample, kind, data)
+        for name, value in _fields(sample, kind, data).items():
+            _put(sample, name, value)
     else:
         raise UnreadableObjectError("unknown_member", sample.where, f".{kind} is none of the kinds that are read")
+
+
+def _put(sample: _Sample, name: str, value: str) -> None:
+    """What a member says of the sample. Raises where another one says something else."""
+    if sample.values.setdefault(name, value) != value:
+        words = f"two of its files say {name!r}: {sample.values[name][:60]!r} and {value[:60]!r}; leave one"
+        raise UnreadableObjectError("contradiction", sample.where, words)
 
 
 def _text(sample: _Sample, kind: str, data: bytes) -> str:

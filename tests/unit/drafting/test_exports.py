@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,75 @@ def test_a_name_that_is_a_word_in_a_later_piece_of_a_file_is_text(tmp_path: Path
     lines = [{"a": n if n < 220 else f"c{n}", "t": "x" * 20_000} for n in range(230)]  # a piece has 4 MB
     (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, lines)))
     assert look_at([tmp_path]).table["a"].to_pylist()[219:221] == ["219", "c220"]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a.xlsx", "a.xlsx: save each sheet as CSV UTF-8"),
+        ("a.RDS", "a.RDS: it can run code when it is read: write what it holds as CSV"),
+        ("a.zip", "a.zip: unpack it"),
+        ("a.mp3", "a.mp3: write it as WAV, FLAC or OGG"),
+        ("a.docx", r"\.fq$"),
+    ],
+)
+def test_a_kind_of_file_that_is_not_read_has_a_next_step(tmp_path: Path, name: str, words: str) -> None:
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(DataError, match=words):
+        look_at([tmp_path / name])
+
+
+def test_what_the_formats_read_is_looked_at_and_a_manifest_beside_other_files_is_none(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1}\n{"a": 2}\n')
+    assert look_at([tmp_path]).table["a"].to_pylist() == [1, 2]
+    reads = "".join(f"@r{n} label={'ab'[n % 2]}\nACGT\n+\nIIII\n" for n in range(4))
+    (tmp_path / "b.fastq.gz").write_bytes(gzip.compress(reads.encode()))
+    found = look_at([tmp_path])  # the .json is what is known of them
+    assert (found.kind, found.table["label"].to_pylist()) == ("letters", ["a", "b", "a", "b"])
+    assert [one.name for one in found.others] == ["a.json"]
+    parquet(tmp_path / "c.pq")
+    assert look_at([tmp_path / "c.pq"]).kind == "parquet"
+    (tmp_path / "d.fa.gz").write_bytes(gzip.compress(b">a\nACGT\n")[:-9])
+    with pytest.raises(DataError, match="cannot be unpacked as gzip"):
+        look_at([tmp_path / "d.fa.gz"])
+
+
+@pytest.mark.parametrize("text", ['[{"a": 1},\n {"a": 2}]\n', "[\n" + '  {"a": 1},\n' * 9 + "]\n"])
+def test_an_array_of_objects_says_what_writes_them_on_lines(tmp_path: Path, text: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(DataError, match=r"a.json:1: .* expected .*; `jq -c '.\[\]' FILE` writes the objects"):
+        draft([tmp_path / "a.json"])
+
+
+def lines(*above: str, names: str, cells: str, below: str = "") -> str:
+    rows = [cells.format(n=n, x=f"{x:.4f}", y=y) for n, (x, y) in enumerate(zip(X, Y, strict=True))]
+    return "\n".join([*above, names, *rows, below])
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (lines(names="x y", cells="{x} {y}"), "t.csv: has one column, 'x y'; no comma, semicolon, tab or"),
+        (lines(names='"x" "y"', cells='{x} "{y}"'), "t.csv:1: .*; no comma, semicolon, tab or"),
+        (lines(names="x,y", cells="row{n},{x},{y}"), "its first line has 2 cells, and 60 rows have 3, as line 2; name"),
+        (
+            lines("Report 12", "", names="a,x,y", cells="{n},{x},{y}"),
+            "and 61 rows have 3, as line 3; delete what stands",
+        ),
+        (
+            lines("Report 12,,", names="a,x,y", cells="{n},{x},{y}"),
+            r"t.csv:1: columns 2, 3 have no name; name them, or delete the lines .* \(line 2 could be the names\)",
+        ),
+        (lines("a,Which?,,", ",A,B,C", names="1,,,C", cells="{n},{x},,{y}"), r"columns 3, 4 have no name; .* no rows$"),
+    ],
+)
+def test_a_table_that_does_not_begin_with_its_names_has_a_next_step(tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "t.csv").write_text(text)
+    with pytest.raises(DataError, match=words):
+        draft([tmp_path / "t.csv"])
+
+
+def test_a_total_below_the_rows_is_told(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text(lines(names="town,x,y", cells="t{n},{x},{y}", below="Total,12.5,"))
+    words = "t.csv:62 looks like a total ('Total'), and is read like any other row: delete it there"
+    assert words in draft([tmp_path / "t.csv"]).notes

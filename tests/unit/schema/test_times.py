@@ -12,6 +12,7 @@ from mlratchet.models.errors import DataError
 from mlratchet.models.schema.fields import Field, Schema
 from mlratchet.models.schema.kinds import read_column
 from mlratchet.models.schema.notation import WHERE, Notation
+from mlratchet.models.schema.time_formats import check_format
 from mlratchet.models.schema.times import decide_format, iso, read_times
 from mlratchet.models.schema.typing import typed
 
@@ -126,7 +127,17 @@ def test_formats_are_read_to_the_last_character() -> None:
 @settings(max_examples=100, deadline=None)
 @given(
     st.lists(st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2068, 12, 31)), min_size=1, max_size=5),
-    st.sampled_from(["%d.%m.%Y %H:%M:%S", "%m/%d/%y %H:%M:%S", "%Y%m%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S.%f"]),
+    st.sampled_from(
+        [
+            "%d.%m.%Y %H:%M:%S",
+            "%m/%d/%y %H:%M:%S",
+            "%Y%m%d %H:%M:%S",
+            "%Y-%m-%dT%H:%M:%S.%f",
+            "%m/%d/%Y %I:%M:%S %p",
+            "%d-%b-%y %H:%M:%S",
+            "%B %d, %Y %I:%M:%S%p",
+        ]
+    ),
 )
 def test_what_python_writes_is_read_back(moments: list[dt.datetime], form: str) -> None:
     cut = [one if "%f" in form else one.replace(microsecond=0) for one in moments]
@@ -140,6 +151,41 @@ def test_the_format_of_a_column_is_found() -> None:
     assert decided("03/04/2026", "04/13/2026") == "%m/%d/%Y"
     assert decided("2026/04/13T10:00:01") == "%Y/%m/%dT%H:%M:%S"
     assert decided() is None
+
+
+@pytest.mark.parametrize(
+    ("cells", "form"),
+    [
+        (("3/4/2024 1:05 PM", "12/31/2024 12:00 AM"), "%m/%d/%Y %I:%M %p"),
+        (("31/12/2024 10:05:59pm", "1/2/2024 9:00:00am"), "%d/%m/%Y %I:%M:%S%p"),
+        (("05-JAN-24", "31-dec-99"), "%d-%b-%y"),
+        (("1 May 2024", "17 Jun 1999"), "%d %b %Y"),
+        (("1 May 2024", "17 June 1999"), "%d %B %Y"),
+        (("Jan 5, 2024 10:00", "May 31, 2024 23:59"), "%b %d, %Y %H:%M"),
+        (("Jan 1 2000", "Feb 1 2000"), "%b %d %Y"),
+    ],
+)
+def test_months_with_names_and_clocks_of_twelve_hours_are_found(cells: tuple[str, ...], form: str) -> None:
+    assert decided(*cells) == form
+
+
+def test_a_month_or_an_hour_that_does_not_exist_is_refused() -> None:
+    cells = [
+        "05-Jan-2024 0:00 AM",
+        "05-Jan-2024 13:00 PM",
+        "05-Jun-2024 12:30 am",
+        "31-Jun-2024 1:00 AM",
+        "5-Jux-2024 1:00 AM",
+    ]
+    assert read(cells, "%d-%b-%Y %I:%M %p") == [None, None, "2024-06-05T00:30:00Z", None, None]
+    for form, words in (
+        ("%d %b %m %Y", "has %m and %b, which say the same"),
+        ("%d.%m.%Y %I:%M", "%I .* and %p .* need each other"),
+        ("%d.%m.%Y %H %p", "need each other"),
+        ("%d %Y", "lacks %m"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            check_format(form)
 
 
 def test_a_date_that_can_be_read_in_two_ways_shows_both() -> None:

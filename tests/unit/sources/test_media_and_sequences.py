@@ -126,6 +126,13 @@ class Evil:
         return (pytest.fail, ("a member was unpickled",))
 
 
+def test_two_files_of_a_sample_that_say_different_things_set_it_aside() -> None:
+    data = tar({"a.txt": b"cat", "a.json": b'{"text": "dog"}', "b.txt": b"cat", "b.json": b'{"text": "cat"}'})
+    rows, rejects = Delivery({"s.tar": data}).rows("webdataset")
+    assert [row["text"] for row in rows] == ["cat"]
+    assert codes(rejects) == [("s.tar/a", "contradiction")]
+
+
 @pytest.mark.parametrize("kind", ["pyd", "pickle", "pkl", "pth", "pt"])
 def test_a_pickled_member_is_never_read(kind: str) -> None:
     data = tar({"1.cls": b"a", f"1.{kind}": pickle.dumps(Evil()), "2.cls": b"b"})
@@ -209,6 +216,15 @@ def test_a_sound_that_is_too_long_empty_or_not_finite_is_set_aside() -> None:
 
 FASTA = b">p1 class=AMP length=4\nGLW\nS\n\n>p2 class=no\nAAA*\n>p3\n\n>p4 class=AMP\nG1W\n>\nAA\n"
 FASTQ = b"@r1 class=x\nACGT\n+\nIIII\n@r2\nAC\n+\nIII\n@r3\nAC\n+r3\n@I\n"
+
+
+def test_a_description_replaces_no_letters_and_names_no_group() -> None:
+    data = b">a sequence=TTTT id=b description=c gene=x\nACGT\n>b gene=x gene=y\nAC\n>c @group=g\nAC\n"
+    examples, rejects = Delivery({"s.fa": data}).examples("fasta")
+    assert [(one.id, one.values["id"], one.values["sequence"], one.values["gene"]) for one in examples] == [
+        ("a", "a", "ACGT", "x")
+    ]
+    assert codes(rejects) == [("s.fa:3", "bad_record"), ("s.fa:5", "bad_record")]
 
 
 def test_sequences_are_read_with_what_their_description_says() -> None:

@@ -79,6 +79,15 @@ def test_any_text_is_a_condition_or_refused_in_words(text: str) -> None:
         assert str(error)  # noqa: PT017 - most texts raise, some do not
 
 
+@pytest.mark.parametrize("cell", ["16,26", "1.234,50", "1,234.50", "1,234", "-5,"])
+def test_numbers_with_commas_are_not_left_out_in_silence(cell: str) -> None:
+    table = pa.table({"price": ["17", cell, None, "words, and more"]})
+    for text in ("price > 10", "price in (1, 2)", "n < price"):
+        with pytest.raises(DataError, match=f"column 'price' has numbers with commas, as '{cell}'"):
+            parse_condition(text).chosen(table.append_column("n", pa.array([1, 2, 3, 4])))
+    assert parse_condition("price > '17'").chosen(table).num_rows == 1
+
+
 def test_a_pipeline_file_with_a_bad_condition_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"source.*expected 'and', 'or' or the end"):
         spec_of(TABLE, "select: {rows: 'a > 1 b'}")
