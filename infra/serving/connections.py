@@ -28,8 +28,9 @@ class HeaderTooLongError(ValueError):
     """Of a request; its connection ends."""
 
 
-def with_deadline(header_s: Callable[[], float]) -> type[AtOnceProtocol]:
-    """The protocol of a server that waits so many seconds for a header."""
+def with_deadline(header_s: Callable[[], float], most: int) -> type[AtOnceProtocol]:
+    """The protocol of a server that waits so many seconds for a header, and has so many connections at most: who has
+    one is answered, however many others there are (uvicorn's own limit refuses requests of all)."""
 
     class Punctual(AtOnceProtocol):
         """One connection."""
@@ -42,9 +43,10 @@ def with_deadline(header_s: Callable[[], float]) -> type[AtOnceProtocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn says it
             super().connection_made(transport)
-            if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
-                transport.write(NO_ROOM)  # uvicorn says it once a request is here, and until then holds the file
+            if len(self.connections) > most:
+                transport.write(NO_ROOM)
                 transport.close()
+                self._look_at_end()
                 return
             self._header_timer = self.loop.call_later(header_s(), self._end)
 
@@ -91,11 +93,38 @@ def with_deadline(header_s: Callable[[], float]) -> type[AtOnceProtocol]:
 
         def pause_writing(self) -> None:
             super().pause_writing()
-            self._unread_timer = self.loop.call_later(UNREAD_S, self._end)
+            self._wait_for_reader()
 
         def resume_writing(self) -> None:
-            stop(self._unread_timer)
+            if not self.transport.is_closing():  # else the rest has to be read, too
+                stop(self._unread_timer)
+                self._unread_timer = None
             super().resume_writing()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            self._look_at_end()
+
+        def timeout_keep_alive_handler(self) -> None:
+            super().timeout_keep_alive_handler()
+            self._look_at_end()
+
+        def send_400_response(self, msg: str) -> None:
+            super().send_400_response(msg)
+            self._look_at_end()
+
+        def shutdown(self) -> None:
+            super().shutdown()
+            self._look_at_end()
+
+        def _look_at_end(self) -> None:
+            """A connection that is being closed stays until all was read, of which nobody tells where it is little."""
+            if self.transport.is_closing() and self.transport.get_write_buffer_size():
+                self._wait_for_reader()
+
+        def _wait_for_reader(self) -> None:
+            if self._unread_timer is None:
+                self._unread_timer = self.loop.call_later(UNREAD_S, self._end)
 
         def _end(self) -> None:
             self.transport.abort()
@@ -116,12 +145,11 @@ def configured(
         app,
         host=host,
         port=port,
-        http=with_deadline(header_s),
+        http=with_deadline(header_s, most_connections()),
         ws="none",
         proxy_headers=False,  # nobody in front of it is believed
         server_header=False,
         date_header=False,
-        limit_concurrency=most_connections(),
         access_log=False,
         log_level="warning",
         timeout_graceful_shutdown=10,

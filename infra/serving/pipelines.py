@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -21,7 +22,7 @@ from mlratchet.models.serving.watch import ChainWatch
 
 logger = logging.getLogger(__name__)
 LOOK_S = 0.2  # between two looks at what is asked for, which are local
-CLOSE_S = 60.0  # for what is under way in a pipeline that is dropped
+TURN_S = 60.0  # until the event loop has a turn for it
 
 Follow = Callable[[str, Slot], ChampionFollower]
 
@@ -58,7 +59,13 @@ class ServedPipelines:
         self._app, self._requests, self._service = app, requests, service
         self._follow, self._watch, self._log = follow, watch, log
         self._served: dict[str, ServedPipeline] = {}
+        self._ending: list[tuple[str, Future[None]]] = []  # who answers what is under way, and then nothing more
         self.stopping = threading.Event()
+
+    @property
+    def ending(self) -> tuple[str, ...]:
+        """Whose requests of before a change, or of before they were dropped, are still under way."""
+        return tuple(name for name, _ in self._ending)
 
     def run(self, loop: asyncio.AbstractEventLoop, prepare: Callable[[], None]) -> None:
         """Until stopped. `prepare`: what is imported before the first pipeline is taken up."""
@@ -87,12 +94,13 @@ class ServedPipelines:
         return min((served.request.config.poll_seconds for served in self._served.values()), default=1.0)
 
     def look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Take up what is asked for, drop what is not."""
+        """Take up what is asked for, drop what is not. Nobody waits for what is under way there: a client may take
+        as long as `read_seconds`, and others are to be followed meanwhile."""
+        self._look_at_endings()
         wanted = {one.pipeline: one for one in self._requests if one.process == self._service}
         for name in sorted(set(self._served) - set(wanted)):
             self._served.pop(name).follower.stop()
-            self._in_loop(self._app.drop(name), loop)
-            give_back()
+            self._in_loop(self._dropped(name), loop)
             logger.info("%s: is not served any more", name)
         for name, request in wanted.items():
             held = self._served.get(name)
@@ -105,13 +113,14 @@ class ServedPipelines:
                 held.request = request
                 self._in_loop(self._taken_up(held), loop)
 
-    async def _taken_up(self, served: ServedPipeline) -> None:
-        """Under its configuration of now; who is answered under the one before is answered whole."""
-        name = served.request.pipeline
-        before = self._app.endpoints.get(name)
+    async def _taken_up(self, served: ServedPipeline) -> Endpoint | None:
+        """Under its configuration of now; who is answered under the one before is answered whole. The one before."""
+        before = self._app.endpoints.get(served.request.pipeline)
         self._app.take_up(self._endpoint(served))
-        if before is not None:
-            await before.close()
+        return before
+
+    async def _dropped(self, name: str) -> Endpoint | None:
+        return self._app.drop(name)
 
     def _endpoint(self, served: ServedPipeline) -> Endpoint:
         name, slot, config = served.request.pipeline, served.slot, served.request.config
@@ -121,11 +130,25 @@ class ServedPipelines:
         log = self._log.take_up(name, config.log, lambda version: schema_in(slot, version), read_s=config.read_seconds)
         return Endpoint(name, slot, config, **shared, observer=log, log=log)
 
-    def _in_loop(self, what: Coroutine[Any, Any, None], loop: asyncio.AbstractEventLoop) -> None:
+    def _in_loop(self, what: Coroutine[Any, Any, Endpoint | None], loop: asyncio.AbstractEventLoop) -> None:
+        """`what` gives who answers no more requests than those that are under way."""
         try:
-            asyncio.run_coroutine_threadsafe(what, loop).result(CLOSE_S)
+            before = asyncio.run_coroutine_threadsafe(what, loop).result(TURN_S)
+            if before is not None:
+                ending = asyncio.run_coroutine_threadsafe(self._app.ended(before), loop)
+                self._ending.append((before.name, ending))
         except Exception:
             logger.exception("a pipeline was taken up or dropped with trouble; the others are served")
+
+    def _look_at_endings(self) -> None:
+        """What has ended leaves memory."""
+        over = [(name, one) for name, one in self._ending if one.done()]
+        self._ending = [(name, one) for name, one in self._ending if not one.done()]
+        for name, one in over:
+            if not one.cancelled() and one.exception() is not None:
+                logger.error("%s ended with trouble; the others are served", name, exc_info=one.exception())
+        if any(name not in self._served for name, _ in over):
+            give_back()
 
 
 def schema_in(slot: Slot, version: int) -> str | None:

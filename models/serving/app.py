@@ -70,13 +70,17 @@ class ServingApp:
         self._endpoints[endpoint.name] = endpoint
         self._by_path[f"/{endpoint.name}{PREDICT}"] = endpoint
 
-    async def drop(self, name: str) -> None:
-        """Answer no more there, but what is under way. Idempotent."""
-        endpoint = self._endpoints.pop(name, None)
-        if endpoint is not None:
-            del self._by_path[f"/{name}{PREDICT}"]
-            await endpoint.close()
-            self.metrics.forget(name)
+    def drop(self, name: str) -> Endpoint | None:
+        """Answer no more there; whoever drops it ends it (`ended`). On the event loop. None: nobody answers there."""
+        self._by_path.pop(f"/{name}{PREDICT}", None)
+        return self._endpoints.pop(name, None)
+
+    async def ended(self, endpoint: Endpoint) -> None:
+        """One that was dropped, or has another in its place: what is under way is answered, and where there is none of
+        its name by then nothing more is told of it."""
+        await endpoint.close()
+        if endpoint.name not in self._endpoints:
+            self.metrics.forget(endpoint.name)
 
     async def close(self) -> None:
         """Answer what is under way, everywhere."""

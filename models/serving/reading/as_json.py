@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import math
-from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -13,7 +10,7 @@ from mlratchet.models.serving.reading.content import ALL, RequestContent
 from mlratchet.models.serving.reading.given_once import check_given_once
 from mlratchet.models.serving.reading.limits import WORDS
 from mlratchet.models.serving.reading.parts import client_fields
-from mlratchet.models.serving.reading.places import place_of, walked
+from mlratchet.models.serving.reading.unreadable import unreadable
 from mlratchet.models.serving.refusal import BadRequestError
 
 MOST_OPENED = 900  # lists and objects: the parser reads 1024 in one another, some of them around what a client wrote
@@ -62,23 +59,6 @@ def json_of(body: bytes) -> Any:
     try:
         document = orjson.loads(body)
     except orjson.JSONDecodeError as exc:
-        raise _unreadable(body, exc) from exc
+        raise unreadable(exc) from exc
     check_given_once(body, document, ALL)
     return document
-
-
-def _unreadable(body: bytes, reason: Exception) -> BadRequestError:
-    """The number that is no finite one, if that is all that is wrong; else what the parser said."""
-    with suppress(ValueError, RecursionError):
-        for way, number in walked(json.loads(body)):
-            if isinstance(number, int | float) and not is_finite(number):
-                return BadRequestError(place_of(way) or "body", f"got {str(number)[:20]}, expected a finite number")
-    return BadRequestError("body", f"not JSON: {reason}"[:WORDS], 400)
-
-
-def is_finite(number: float) -> bool:
-    """Whether it is a number that 64 bits can hold."""
-    try:
-        return math.isfinite(number)
-    except OverflowError:  # a whole number with hundreds of digits
-        return False

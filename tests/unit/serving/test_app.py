@@ -64,8 +64,10 @@ def test_a_pipeline_that_is_dropped_is_not_there_and_its_figures_are_gone() -> N
     async def drop() -> list[int]:
         async with served(app, ROOT) as client:
             found = [(await client.post("/two/predict", json={"instances": [[1, 2]]})).status_code]
-            await app.drop("two")
-            await app.drop("two")
+            dropped = app.drop("two")
+            assert dropped is not None
+            await app.ended(dropped)
+            assert app.drop("two") is None
             found += [(await client.post("/two/predict", json={"instances": [[1, 2]]})).status_code]
             found += [(await client.get("/two/health")).status_code]
             found += [(await client.post("/one/predict", json={"instances": [[1, 2]]})).status_code]
@@ -90,7 +92,9 @@ def test_a_request_under_way_is_answered_by_who_is_dropped() -> None:
             under_way = asyncio.create_task(client.post("/one/predict", json={"instances": [[1, 2]]}))
             while not app.endpoints["one"].waiting:
                 await asyncio.sleep(0)
-            await app.drop("one")
+            dropped = app.drop("one")
+            assert dropped is not None
+            await app.ended(dropped)
             return (await under_way).status_code
 
     assert asyncio.run(both()) == 200

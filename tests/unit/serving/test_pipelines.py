@@ -158,6 +158,86 @@ def test_another_configuration_holds_without_another_load(tmp_path: Path) -> Non
     asyncio.run(scenario())
 
 
+@asynccontextmanager
+async def sending_slowly(process: Process, name: str) -> AsyncIterator[None]:
+    """A client of a pipeline that has begun to send a body, and ends it no sooner than this does."""
+    left, first = asyncio.Event(), iter([{"type": "http.request", "body": b"[", "more_body": True}])
+
+    async def receive() -> Any:
+        for message in first:
+            return message
+        await left.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(_: Any) -> None:
+        """Nobody reads it."""
+
+    scope = {"type": "http", "method": "POST", "path": f"/{name}/predict", "headers": []}
+    asked = asyncio.create_task(process.app(scope, receive, send))
+    await asyncio.sleep(0)
+    assert not asked.done()
+    try:
+        yield
+    finally:
+        left.set()
+        await asked
+
+
+@pytest.mark.parametrize("then", ["changed", "dropped"])
+def test_a_client_that_sends_slowly_keeps_no_pipeline_from_being_followed(tmp_path: Path, then: str) -> None:
+    """Whose configuration changes, or that is dropped, has others beside it: they come and go meanwhile."""
+    servers, process = LocalServers(tmp_path), Process(tmp_path)
+
+    async def scenario() -> None:
+        async with answering(process) as ask:
+            servers.request("one", ServingConfig())
+            await process.look()
+            async with sending_slowly(process, "one"):
+                if then == "changed":
+                    servers.request("one", ServingConfig(max_request_bytes=2000))
+                else:
+                    servers.withdraw("one", "stopped")
+                servers.request("two", ServingConfig())
+                looking = asyncio.create_task(process.look())
+                async with asyncio.timeout(60):
+                    await looking
+                assert await ask("one") == (1 if then == "changed" else None)
+                assert await ask("two") == 2
+                assert process.pipelines.ending == ("one",)
+            while process.pipelines.ending:
+                await process.look()
+
+    asyncio.run(scenario())
+
+
+def test_one_that_comes_back_before_it_has_ended_is_counted_on(tmp_path: Path) -> None:
+    servers, process = LocalServers(tmp_path), Process(tmp_path)
+
+    def counted() -> bool:
+        return 'ratchet_requests_total{pipeline="one",status="200"' in process.app.metrics.text().decode()
+
+    async def scenario() -> None:
+        async with answering(process) as ask:
+            servers.request("one", ServingConfig())
+            await process.look()
+            async with sending_slowly(process, "one"):
+                servers.withdraw("one", "stopped")
+                await process.look()
+                servers.request("one", ServingConfig())
+                await process.look()
+                assert await ask("one") == 1
+            while process.pipelines.ending:
+                await process.look()
+            assert counted()
+            servers.withdraw("one", "stopped")
+            await process.look()
+            while process.pipelines.ending:
+                await process.look()
+            assert not counted()
+
+    asyncio.run(scenario())
+
+
 def test_a_request_that_cannot_be_read_is_that_pipelines_affair(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
