@@ -68,6 +68,11 @@ def log_schema(schema: Schema | None, config: LogConfig) -> pa.Schema:
     return pa.schema(columns)
 
 
+def hashed_columns(columns: pa.Schema) -> list[str]:
+    """Those that hold a keyed hash of a field, which is no value of it."""
+    return [f"{FIELD}{name}" for name, (_, how) in logged_fields(columns).items() if how == "hash"]
+
+
 def logged_fields(columns: pa.Schema) -> dict[str, tuple[str, str]]:
     """Name of a logged field -> its kind and how it is logged, from the schema of a log file."""
     found = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -13,7 +13,7 @@ from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.identity.signed_records import bare
 from mlratchet.models.inference_log.chain import VerifiedLogFile
-from mlratchet.models.inference_log.columns import LABELS, OF_EVERY_ROW
+from mlratchet.models.inference_log.columns import LABELS, OF_EVERY_ROW, logged_fields
 from mlratchet.models.inference_log.file import Holds, LogFile
 from mlratchet.models.inference_log.walk import walk_chains
 from mlratchet.models.ports.reading import side_by_side
@@ -129,6 +129,7 @@ def read_log(
     until_s: float,
     columns: Sequence[str] | None = None,
     holds: Holds = "answers",
+    whole: Collection[str] = (),
 ) -> LogStretch:
     """The rows of [since_s, until_s) as one table, in the order in which requests came.
 
@@ -141,6 +142,7 @@ def read_log(
         until_s: The first moment after the stretch.
         columns: Those that are needed; None: all.
         holds: The log itself, or the feedback.
+        whole: Fields without which a row is left out: `serving.log.fields` may have been another for a while.
     """
     listing = list_log(store, keys, pipeline, version=version, since_s=since_s, until_s=until_s, holds=holds)
     moment = MOMENT[holds]
@@ -152,7 +154,7 @@ def read_log(
     for said, record in zip(listing.files, listing.records, strict=True):
         one = LogListing(pipeline=pipeline, holds=holds, since_s=since_s, until_s=until_s, files=(said,))
         try:
-            tables.extend(one.tables(store, columns=wanted))
+            tables.extend(table for table in one.tables(store, columns=wanted) if _has_whole(table, whole))
         except UnreadableFileError as error:
             problems.append(str(error))
         else:
@@ -166,6 +168,11 @@ def read_log(
         erased=listing.erased, settled_s=listing.settled_s,
         problems=tuple(problems),
     )  # fmt: skip
+
+
+def _has_whole(table: pa.Table, fields: Collection[str]) -> bool:
+    held = logged_fields(table.schema) if fields else {}
+    return all(held.get(name, ("", ""))[1] == "whole" for name in fields)
 
 
 def read_file(store: ObjectStore, said: LogFile, *, columns: Sequence[str] | None = None, also: str = "") -> pa.Table:

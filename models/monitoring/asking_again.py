@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.evaluation.statistics.proportions import clopper_pearson
+from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.monitoring.window import Figure
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,16 @@ def forgiving(ask: Asks | None) -> Asks | None:
 def was_asked(figures: Mapping[str, Figure]) -> bool:
     """Whether the figures of a window say what programs answered."""
     return any(name.startswith((RELIES, RELIED)) or name == SAMPLED for name in figures)
+
+
+def with_most_fields(sample: pa.Table | None, table: pa.Table) -> list[pa.Table]:
+    """Those to draw from: where `serving.log.fields` was changed within a window, some rows lack what others have."""
+    if sample is None:
+        return [table]
+    held, found = ({name for name in one.column_names if name.startswith(FIELD)} for one in (sample, table))
+    if held == found:
+        return [sample, table]
+    return [table] if len(found) > len(held) else [sample]
 
 
 def drawn(tables: Sequence[pa.Table], rows: int) -> pa.Table | None:

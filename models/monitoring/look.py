@@ -15,13 +15,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from mlratchet.models.evaluation.statistics.proportions import clopper_pearson
-from mlratchet.models.inference_log.columns import FIELD
+from mlratchet.models.inference_log.columns import FIELD, hashed_columns
 from mlratchet.models.inference_log.labels import LabelRequest
 from mlratchet.models.inference_log.reading import UnreadableFileError
 from mlratchet.models.metrics.base import Metric
 from mlratchet.models.metrics.rows import RowOutputs
 from mlratchet.models.monitoring import judging
-from mlratchet.models.monitoring.asking_again import Asks, drawn, figures_of, relied_on
+from mlratchet.models.monitoring.asking_again import Asks, drawn, figures_of, relied_on, with_most_fields
 from mlratchet.models.monitoring.calibration import CALIBRATION_STREAM, MEANT, calibration_values
 from mlratchet.models.monitoring.comparing import compared
 from mlratchet.models.monitoring.config import MonitoringConfig
@@ -192,12 +192,12 @@ def _take_up(rows: WindowRows, watched: Watched, sampled: int) -> _Taken:
         failed = clients.filter(pc.and_(pc.greater_equal(clients["status"], 400), pc.less(clients["status"], 500)))
         refusals.update(_kind_of(words) for words in failed["error"].to_pylist() if words)
         ours = pc.and_(pc.equal(clients["version"], watched.version), pc.equal(clients["status"], 200))
-        answered = clients.filter(ours)
+        answered = clients.filter(ours).drop_columns(hashed_columns(clients.schema))
         counts["rows"] += answered.num_rows
         counts["other_versions"] += int(pc.sum(pc.not_equal(clients["version"], watched.version)).as_py() or 0)
         if answered.num_rows:
             if sampled:
-                sample = drawn([answered] if sample is None else [sample, answered], sampled)
+                sample = drawn(with_most_fields(sample, answered), sampled)
             parts.append(sketches_of(answered, watched.reference, watched.facts))
             held = confidences_of(outputs_of(answered["output"], watched.facts)[0], watched.facts)
             if held is not None:

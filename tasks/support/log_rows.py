@@ -31,7 +31,7 @@ def with_log_rows(run: Run, snapshot: Snapshot, *, now_s: float | None = None) -
         return snapshot
     refuse_taken(snapshot)
     now, store, keys = time.time() if now_s is None else now_s, run.adapters.store, run.adapters.keys
-    stretch = read_log(store, keys, run.spec.name, since_s=now - wanted.days * DAY_S, until_s=now)
+    stretch = read_log(store, keys, run.spec.name, since_s=now - wanted.days * DAY_S, until_s=now, whole=schema.inputs)
     if not stretch.whole:
         logger.warning("no row of the inference log is trained on: %s", "; ".join(stretch.problems)[:500])
         return snapshot

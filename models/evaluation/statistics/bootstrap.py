@@ -16,7 +16,7 @@ from mlratchet.models.evaluation.statistics.clustered import effective_rows
 from mlratchet.models.evaluation.statistics.exact_pairs import paired_share
 from mlratchet.models.evaluation.statistics.interval import Confidence, Interval, WiderConfidence
 from mlratchet.models.evaluation.statistics.proportions import ExactBinomial
-from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread
+from mlratchet.models.evaluation.statistics.quantity import MANY_DEGREES, Quantity, Spread, held_by_floats
 from mlratchet.models.evaluation.statistics.resampling import EXACT_UNITS, resampled
 from mlratchet.models.evaluation.statistics.special import ndtr, ndtri, stdtr, stdtrit
 from mlratchet.models.evaluation.statistics.unseen import doubt_of_tail, has_a_tail, one_more, with_one_more
@@ -245,7 +245,7 @@ def bca_corrections(quantity: Quantity, values_R: Array, estimate: float) -> tup
     below = float((values_R < estimate - tolerance).mean() + (np.abs(values_R - estimate) <= tolerance).mean() / 2)
     if not 0 < below < 1:
         return None
-    pull = _pulls(quantity)
+    pull, _ = held_by_floats(_pulls(quantity))  # neither correction has a scale
     spread = float((pull**2).sum())
     if not math.isfinite(spread):
         return None

@@ -16,6 +16,8 @@ from mlratchet.models.metrics.base import Array, CountMetric, Metric, SumMetric,
 from mlratchet.models.metrics.ranking import unit_codes
 from mlratchet.models.metrics.rows import RowOutputs
 
+LARGE = 2.0**200
+"""Of an influence: the fourth power of what is less, times many rows, is a float."""
 MANY_DEGREES = 1e6  # Student's t is the normal from there on
 CLEAR = 1e-3  # of a value: no rounding comes near
 OUTPUT_ROUNDING = 1e-6  # of a value of float32 outputs
@@ -209,6 +211,7 @@ class Quantity:
         different = self.decided_differently() if len(self.sides) > 1 and self.counts_rows else None
         if different == 0 or self._is_rounding(float(np.abs(influence).max(initial=0.0))):
             influence = np.zeros_like(influence)
+        influence, scale = held_by_floats(influence)
         second, fourth = float(counts @ influence**2), float(counts @ influence**4)
         if n < 2 or second == 0:
             return Spread(error=0.0 if n >= 2 else math.nan, degrees=0.0)
@@ -216,7 +219,7 @@ class Quantity:
         degrees = min(2 * n / excess, MANY_DEGREES) if excess > 0 else n
         if different is not None:
             degrees = min(degrees, 2.0 * different)
-        return Spread(error=math.sqrt(second / n / (n - 1)), degrees=degrees)
+        return Spread(error=scale * math.sqrt(second / n / (n - 1)), degrees=degrees)
 
     def _is_rounding(self, largest: float) -> bool:
         """Whether an influence is 0 but for rounding: features times slopes cancel, and slopes are not exact."""
@@ -247,6 +250,16 @@ class Quantity:
         ours, theirs = np.split(table, 2, axis=1)
         differ = (ours != theirs).any(axis=1)
         return int(differ.sum() if place is None else differ[place].sum())
+
+
+def held_by_floats(values_U: Array) -> tuple[Array, float]:
+    """Values whose powers a float holds, and what they are times: a power of two, which changes no digit, and 1 but
+    where they are very large."""
+    largest = float(np.abs(values_U).max(initial=0.0))
+    if not LARGE < largest < math.inf:
+        return values_U, 1.0
+    scale = math.ldexp(1.0, math.frexp(largest)[1] - 1)
+    return values_U / scale, scale
 
 
 def add_by(group: Array, features: Array, count: int) -> Array:

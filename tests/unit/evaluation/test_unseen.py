@@ -148,3 +148,17 @@ def test_a_mean_of_f1_over_classes_of_two_rows_says_how_many_rows_it_needs() -> 
 
     assert found(label) == "10 classes have 2.4 rows each in the mean, f1_macro needs 3: 30 rows settle it"
     assert found(np.tile(label, 3)) == ""
+
+
+@pytest.mark.parametrize("metric", ["mse", "rmse", "mae"])
+def test_numbers_whose_fourth_power_no_float_holds_are_judged_as_smaller_ones_are(metric: str) -> None:
+    """Of one label of 1e100 an interval was a traceback, or one that had no doubt."""
+    error, factor = np.random.default_rng(0).normal(0, 4, 100), 2.0**300
+    for outlier in (0.0, 100.0):
+        error[3] += outlier
+        rows = numbers(error)
+        large = RowOutputs(ids=rows.ids, y=rows.y * factor, output=rows.output * factor)
+        usual, found = (confidence_of(NUMBERS[metric], one, resamples=RESAMPLES) for one in (rows, large))
+        assert found.doubt == usual.doubt
+        assert bool(found.doubt) == bool(outlier)
+        assert found.low(0.05) / (factor**2 if metric == "mse" else factor) == pytest.approx(usual.low(0.05))

@@ -18,6 +18,7 @@ from mlratchet.models.data.snapshot import take_snapshot
 from mlratchet.models.data.split import divided
 from mlratchet.models.errors import DataError
 from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.inference_log.columns import log_schema
 from mlratchet.models.inference_log.config import LogConfig
 from mlratchet.models.inference_log.training_rows import problems_of, rows_for_training
 from mlratchet.models.pipeline.loading import parse_pipeline
@@ -190,6 +191,21 @@ def test_fields_that_were_hashed_then_are_not_trained_on() -> None:
     plant.run.adapters = SimpleNamespace(store=plant.store, keys=plant.log.keys)
     plant.asked(3)
     assert all("inference-log" not in where for where in plant.records())
+
+
+@pytest.mark.parametrize("others", ["hash", "drop"])
+@pytest.mark.parametrize("later", [True, False])
+def test_of_a_log_whose_fields_were_others_for_a_while_the_whole_rows_are_trained_on(others: Any, later: bool) -> None:
+    """A hash was a value of its field where the first file had it whole, and where it had not no row was taken."""
+    plant = Plant()
+    whole, narrow = plant.log.columns, log_schema(
+        plant.spec.example_schema, LogConfig(fields=("heat",), others=others)
+    )  # fmt: skip
+    for at_s, columns in ((NOW - 100, whole if later else narrow), (NOW - 50, narrow if later else whole)):
+        plant.log.columns = columns
+        plant.asked(4, at_s)
+    rows = [record.y for where, record in plant.records().items() if "inference-log" in where]
+    assert len(rows) == 4
 
 
 def test_a_delivery_of_that_name_is_refused(plant: Plant) -> None:
