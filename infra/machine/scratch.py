@@ -6,12 +6,15 @@ import json
 import os
 import shutil
 import socket
+import time
 from pathlib import Path
 
 import psutil
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.models.identity.lease import Lease
 
 OWNER = "owner.json"
+UNSIGNED_S = 60.0  # seconds in which a folder without an owner may be one that a process is just making
 
 
 def open_scratch(home: Path, run_id: str) -> Path:
@@ -19,7 +22,7 @@ def open_scratch(home: Path, run_id: str) -> Path:
     folder = home / "scratch" / run_id
     folder.mkdir(parents=True, exist_ok=True)
     me = psutil.Process()
-    (folder / OWNER).write_text(json.dumps({"pid": me.pid, "started_s": me.create_time()}))
+    write_atomically(folder / OWNER, json.dumps({"pid": me.pid, "started_s": me.create_time()}))
     return folder
 
 
@@ -71,4 +74,7 @@ def _ownerlives(folder: Path) -> bool:
         owner = json.loads((folder / OWNER).read_text())
         return lives(int(owner["pid"]), float(owner["started_s"]))
     except (OSError, ValueError, KeyError):
-        return False
+        try:
+            return time.time() - folder.stat().st_mtime < UNSIGNED_S
+        except OSError:
+            return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from mlratchet.models.ports.storage import ObjectStore
-from mlratchet.models.ports.tracker import LoggedModel, RunningRun
+from mlratchet.models.ports.tracker import LoggedModel, RunningRun, TrackingRunGoneError
 
 
 @dataclass
@@ -67,6 +67,8 @@ class MemoryTracker:
         for name, value, step in points:
             if not math.isfinite(value):
                 raise ValueError(f"metric {name} is {value} at step {step}: only finite values are logged")
+        if run_id not in self._runs:
+            raise TrackingRunGoneError(f"no run {run_id}")
         held = self._runs[run_id].metrics
         held += [point for point in points if times_s is None or point not in held]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import re
 import time
@@ -12,16 +13,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param
+from mlflow.entities import Dataset, DatasetInput, InputTag, LifecycleStage, Metric, Param
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_DATASET_CONTEXT
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.infra.reasons import brief
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.ports.tracker import NOTE, LoggedModel, RunningRun
+from mlratchet.models.ports.tracker import NOTE, LoggedModel, RunningRun, TrackingRunGoneError
 from requests.exceptions import RequestException
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 WORK_KEY = "ratchet.work_key"
 FLOW_RUN = "ratchet.flow_run"
@@ -30,6 +32,7 @@ VIEW = "workflowType=machine_learning"  # a browser without a choice of its own 
 MOST_RUNNING = 1000  # looked at by one call
 BATCH_METRICS = 1000  # MLflow's limit per request
 LONGEST_PARAM = 6000  # characters
+ABSENT, DELETED = "RESOURCE_DOES_NOT_EXIST", "Current state is deleted"  # of a run: an error code, and a reason
 NOT_IN_A_NAME = re.compile(r"[^/\w.\- :]")
 
 
@@ -55,11 +58,16 @@ class MlflowTracker:
         try:
             return call()
         except (MlflowException, RequestException) as exc:
+            if getattr(exc, "error_code", "") == ABSENT or DELETED in str(exc):
+                raise TrackingRunGoneError(f"{what} at {self._uri}: {brief(exc)}; the next run opens another") from exc
             raise TrackingError(f"{what} at {self._uri}: {brief(exc)}; see `ratchet logs mlflow`") from exc
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
         if found is not None:
+            if found.lifecycle_stage == LifecycleStage.DELETED:  # by a person; its name is taken all the same
+                self._client.restore_experiment(found.experiment_id)
+                logger.warning("experiment %s was deleted in MLflow, and is restored: its pipeline runs again", name)
             if KIND not in found.tags:  # of before this tag was set
                 self._client.set_experiment_tag(found.experiment_id, KIND, TRAINING)
             return str(found.experiment_id)

@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from mlratchet.models.errors import InfrastructureError
-from mlratchet.models.ports.tracker import Tracker
+from mlratchet.models.ports.tracker import Tracker, TrackingRunGoneError
 
 Point = tuple[str, float, int, float]  # name, value, step, seconds since the epoch
 BATCH = 900  # points per request; MLflow takes 1000
@@ -104,9 +104,12 @@ def replay_spools(tracker: Tracker, folder: Path, *, now_s: float) -> list[str]:
     for file in sorted(folder.glob("*.jsonl")):
         if now_s - file.stat().st_mtime < SETTLED_S:
             continue
-        points = read_points(file)
-        for at in range(0, len(points), BATCH):
-            send(tracker, file.stem, points[at : at + BATCH])
+        points, became = read_points(file), "replayed"
+        try:
+            for at in range(0, len(points), BATCH):
+                send(tracker, file.stem, points[at : at + BATCH])
+        except TrackingRunGoneError:
+            became = "dropped: the run was deleted there"
         file.unlink(missing_ok=True)
-        lines.append(f"MLflow run {file.stem[:12]}: {len(points)} metric points replayed")
+        lines.append(f"MLflow run {file.stem[:12]}: {len(points)} metric points {became}")
     return lines

@@ -1,6 +1,7 @@
 """Which objects of the store bucket nothing needs: everything that cannot be reached from the roots.
 
-Roots: ledger entries, registrations, deployments, unfinished work, recent decisions and studies, and whatever is of a
+Roots: ledger entries, registrations, deployments, orders that wait for their run, unfinished work, recent decisions and
+studies, and whatever is of a
 kind unknown here. A version retires only if the caller says after how many days; its evidence stays, its data and
 weights go.
 """
@@ -34,6 +35,7 @@ from mlratchet.models.garbage.kinds import (
 from mlratchet.models.identity.stored import stored_document
 from mlratchet.models.ledger.chain import parse_entry
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.pipeline.store import ORDER_S
 from mlratchet.models.ports.storage import ObjectInfo, ObjectNotFound, ObjectStore
 from mlratchet.models.registration.record import Registration, list_registrations
 
@@ -164,6 +166,9 @@ def survey(
     promoted = [entry for held in entries.values() for entry in held if entry.work_key not in retired]
     graph.mark(f"ledger/{entry.name}/{entry.generation:08d}.json" for entry in promoted)
     graph.mark(key for key in graph.infos if key.startswith("deployments/") or not is_known(key))
+    graph.mark(
+        key for key, info in graph.infos.items() if key.startswith("orders/") and now_s - info.modified_s < ORDER_S
+    )
     graph.mark(kept_studies(store, graph.infos, retention, now_s))
     graph.mark(kept_readings(store, graph))
     graph.mark(audited(graph.infos.values(), retention, now_s), kinds=(*EVIDENCE, *FOREVER))

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 
-from mlratchet.models.errors import InfrastructureError, SecurityError
+from mlratchet.models.errors import InfrastructureError, RatchetError, SecurityError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.claim import read_claims
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore, StorageError
@@ -152,7 +152,7 @@ class LeaseKeeper:
     def _run(self) -> None:
         while not self._closing.wait(self._renew_s):
             began = time.monotonic()
-            with suppress(StorageError):
+            with suppress(RatchetError):  # also what a server says that has just started: it knows no key yet
                 self._store.put(self._key, self._body)
                 self._longest_s = max(self._longest_s, began - self._renewed)
                 self._renewed = began

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from mlratchet.models.errors import InfrastructureError
+
 NOTE = "mlflow.note.content"  # a tag that pages show as the run's description; Markdown, of whoever opened it last
+
+
+class TrackingRunGoneError(InfrastructureError):
+    """A person deleted the run, or the server never had it: no later try will find it."""
+
+    code = "TRACKING"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +60,8 @@ class Tracker(Protocol):
     def log_metrics(
         self, run_id: str, points: list[tuple[str, float, int]], *, times_s: list[float] | None = None
     ) -> None:
-        """(name, finite value, step) triples, batched. Raises ``ValueError`` for a non-finite value.
+        """(name, finite value, step) triples, batched. Raises ``ValueError`` for a non-finite value, and
+        ``TrackingRunGoneError``.
 
         `times_s`: when each was measured; a point sent again with the same time is kept once.
         """

@@ -21,6 +21,7 @@ from mlratchet.models.training.state import TrainingState
 from mlratchet.models.training.stopping import judge_epoch
 
 MOST_SKIPPED = 10  # steps in a row whose gradient is not finite
+HALVINGS = 16  # of fp16's first scale, 65,536, to 1: steps that are left out because the scale is still too large
 
 
 class Trainer(TrainingState):
@@ -90,25 +91,34 @@ class Trainer(TrainingState):
         )
         set_learning_rate(self.optimizer, rate)
         self._count_flops(batch)
+        before = self._buffers_before()
         facts = engine.forward_backward(self.step, batch, stop=self.around.stop_requested(), clock=self._clock)
         if engine.scaler.is_enabled():
             engine.scaler.unscale_(self.optimizer)
-        norm = engine.clip(config.clip_norm)
-        if config.on_nan == "skip" and not math.isfinite(float(norm)) and not engine.scaler.is_enabled():
+        norm, scaled = engine.clip(config.clip_norm), engine.scaler.is_enabled()
+        keep_if_finite(norm, before)
+        if not scaled and config.on_nan == "skip" and not math.isfinite(float(norm)):
             self._skip(rate)
-        elif self.device.type == "cpu" and config.on_nan == "stop" and not math.isfinite(float(norm)):
+        elif not scaled and self.device.type == "cpu" and not math.isfinite(float(norm)):
             self._refuse(self.step, float(norm), rate)  # before it reaches the weights
         else:
             engine.scaler.step(self.optimizer)
             engine.scaler.update()
             if self.average is not None:
                 self.average.update()
-            self.skipped = 0
+            if not scaled:
+                self.skipped = 0
         rows = batch[0] if engine.reduces_facts else sum(len(y) for _, y, _ in batch[1])
         self._recent.append((self.step, batch[0], rows, rate, facts.clone(), norm))
         self._reporter.count(batch[0])
         self.step += 1
         self._clock.lap("optimizer")
+
+    def _buffers_before(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        """Each buffer with a copy, where this step may be left out."""
+        if self.config.on_nan != "skip" and not self.engine.scaler.is_enabled():
+            return []
+        return [(buffer, buffer.clone()) for buffer in self.module.buffers()]
 
     def _skip(self, rate: float) -> None:
         self.skipped += 1
@@ -146,13 +156,16 @@ class Trainer(TrainingState):
         if not self._recent:
             return
         numbers = torch.stack([torch.cat([f, n.reshape(1).float()]) for *_, f, n in self._recent]).tolist()
+        scaled = self.engine.scaler.is_enabled()
         for (step, whole, rows, rate, _, _), (*facts, norm) in zip(self._recent, numbers, strict=True):
-            finite = math.isfinite(facts[LOSS]) and (math.isfinite(norm) or self.engine.scaler.is_enabled())
-            if not finite:
+            taken = math.isfinite(norm)
+            if scaled:
+                self._count_scaled(step, norm, rate)
+            if not math.isfinite(facts[LOSS]) or not (taken or scaled):
                 if self.config.on_nan == "stop":
                     self._refuse(step, facts[LOSS] if not math.isfinite(facts[LOSS]) else norm, rate)
                 continue
-            for at, value in enumerate((facts[LOSS] * whole, facts[CORRECT], rows, norm, 1.0)):
+            for at, value in enumerate((facts[LOSS] * whole, facts[CORRECT], rows, norm if taken else 0.0, taken)):
                 self.sums[at] += value
             self._interval[0] += facts[LOSS] * whole
             self._interval[1] += rows
@@ -160,6 +173,12 @@ class Trainer(TrainingState):
                 self._stop_seen = self._stop_seen or facts[STOP] > 0
             self._last_norm, self._last_rate = norm, rate
         self._recent.clear()
+
+    def _count_scaled(self, step: int, norm: float, rate: float) -> None:
+        """fp16 leaves a step out and halves its scale where the gradient is not finite: a few times, or for ever."""
+        self.skipped = 0 if math.isfinite(norm) else self.skipped + 1
+        if self.skipped > MOST_SKIPPED + HALVINGS:
+            self._refuse(step, norm, rate)
 
     def _report(self) -> None:
         """A step event of rank 0; in fast mode the ranks agree here whether to leave."""
@@ -260,3 +279,11 @@ class Trainer(TrainingState):
     def _stopped_early(self) -> bool:
         config = self.config.early_stopping
         return config is not None and self.stopping.since_best >= config.patience_epochs
+
+
+def keep_if_finite(norm: torch.Tensor, buffers: list[tuple[torch.Tensor, torch.Tensor]]) -> None:
+    """A step with another `norm` of its gradient is left out: buffers, as BatchNorm's statistics, become what they were
+    before it. No GPU is waited for."""
+    finite = torch.isfinite(norm)
+    for buffer, before in buffers:
+        buffer.copy_(torch.where(finite, buffer, before))

@@ -9,8 +9,10 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
+import httpx
 from mlratchet.infra.machine.scratch import is_gone, orphaned_runs, remove_scratch
 from mlratchet.infra.machine.temporary import remove_abandoned_folders, remove_abandoned_workplaces
+from mlratchet.infra.reasons import server_error
 from mlratchet.infra.tracking.spool import replay_spools
 from mlratchet.models.decisions.waiting import WAITS
 from mlratchet.models.errors import ConfigurationError, RatchetError
@@ -44,9 +46,10 @@ class Reconciled:
         """One repair; its failure does not keep the others from being made."""
         try:
             self.repaired += repair()
-        except RatchetError as error:
-            if str(error) not in [str(known) for known in self.problems]:
-                self.problems.append(error)
+        except (RatchetError, httpx.HTTPError) as error:
+            problem = error if isinstance(error, RatchetError) else server_error(error)
+            if problem is not None and str(problem) not in [str(known) for known in self.problems]:
+                self.problems.append(problem)
 
     def raise_worst(self) -> None:
         """The problem with the highest exit code, with every other one in its line."""

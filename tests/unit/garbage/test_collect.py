@@ -21,6 +21,8 @@ from mlratchet.models.garbage.lock import collecting, wait_for_collector
 from mlratchet.models.garbage.reachable import DAY_S, Retention
 from mlratchet.models.identity.claim import take_claim
 from mlratchet.models.identity.lease import HeldError, LeaseKeeper
+from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.pipeline.store import ORDER_S, publish_order, take_order
 from mlratchet.models.registration.record import Registration, publish_registration
 from mlratchet.tasks.actions.collect import collect
 
@@ -308,3 +310,19 @@ def test_reports_and_old_decisions_of_stopped_runs_have_their_time() -> None:
     assert not [key for key in bucket.collect() if key.startswith(("runs/", "decisions/", "gates/", "rows/"))]
     gone = bucket.collect(retention=Retention(report_days=1.0))
     assert {key.split("/")[0] for key in gone} == {"runs", "decisions", "gates", "rows", "gc"}
+
+
+def test_an_order_is_kept_with_its_revision_for_as_long_as_its_run_may_begin() -> None:
+    """`ratchet run --set` while the worker is down, or behind a run that asked people."""
+    bucket = Bucket()
+    store, revision, weights = RecordStore(bucket.store, KEYS), sha("revision"), sha("weights")
+    bucket.write(f"pipelines/{revision}.json", {"train": {"initial_weights": weights}})
+    bucket.write(f"weights/{weights}.safetensors")
+    at_s = time.time()
+    order = publish_order(store, "p", revision, actor="me", at_s=at_s)
+    collect(store, bucket.uploads, delete=True, now_s=at_s + ORDER_S - 60)
+    assert take_order(store, "p", order, run_id="r", now_s=at_s + ORDER_S - 30).revision == revision
+    assert bucket.store.exists(f"pipelines/{revision}.json")
+    assert bucket.store.exists(f"weights/{weights}.safetensors")
+    collect(store, bucket.uploads, delete=True, now_s=time.time() + ORDER_S + 60)
+    assert not list(bucket.store.list("orders/")) + list(bucket.store.list("pipelines/"))

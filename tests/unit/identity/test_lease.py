@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from mlratchet.infra.machine.scratch import is_gone, lease_of, this_machine
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity import lease as leases
 from mlratchet.models.identity.claim import is_current, take_claim
 from mlratchet.models.identity.lease import (
@@ -23,6 +25,8 @@ from mlratchet.models.identity.lease import (
     read_leases,
     wait_until_free,
 )
+
+from tests.conftest import wait_for
 
 ELSEWHERE = Lease(run="r1", pipeline="digits", owner="ada", machine="other/boot/1", pid=7, born_s=0.0)
 
@@ -132,4 +136,23 @@ def test_a_keeper_renews_and_knows_when_it_was_silent_for_too_long(monkeypatch: 
         time.sleep(0.01)
     monkeypatch.setattr(time, "monotonic", real)
     assert keeper.lapsed  # renewing again does not make the gap unseen
+    keeper.close()
+
+
+def test_a_keeper_goes_on_after_a_server_that_had_just_started_knew_no_key() -> None:
+    """It says `AccessDenied`, which is told as a mistake in the settings; a run that lives would be taken for dead."""
+    refused = threading.Event()
+
+    class Starting(Clocked):
+        def put(self, key: str, data: bytes) -> None:
+            if key == leases.lease_key("r1") and self.exists(key) and not refused.is_set():
+                refused.set()
+                raise ConfigurationError("the server said AccessDenied")
+            super().put(key, data)
+
+    store = Starting()
+    keeper = LeaseKeeper(store, ELSEWHERE, renew_s=0.01)
+    assert refused.wait(60)
+    store.now_s += 30
+    wait_for("a renewal", lambda: read_leases(store)[0].age_s == 0)
     keeper.close()

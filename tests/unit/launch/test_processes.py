@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import uuid
 from pathlib import Path
 
@@ -227,3 +228,12 @@ def test_numbers_that_are_none_end_no_training(tmp_path: Path, line: str) -> Non
 def test_a_result_that_is_none_is_an_error_of_ours(said: bytes) -> None:
     with pytest.raises(InfrastructureError, match="told a result that is none"):
         result_of(said)
+
+
+def test_a_folder_that_a_run_is_just_making_is_no_dead_runs(tmp_path: Path) -> None:
+    """Between its making and its signature `ratchet reconcile` would declare the run crashed, and take it away."""
+    folder = tmp_path / "scratch" / "begins"
+    folder.mkdir(parents=True)
+    assert orphaned_runs(tmp_path) == []
+    os.utime(folder, (time.time() - 3600, time.time() - 3600))
+    assert orphaned_runs(tmp_path) == ["begins"]

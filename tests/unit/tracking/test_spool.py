@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,16 @@ def test_a_killed_process_leaves_points_that_the_next_one_sends(tracker: Unrelia
     spool = MetricSpool(tracker, run, tmp_path)
     assert spool.close(30) == 0
     assert tracker.logged_steps(run, "loss") == {7}
+
+
+def test_points_of_a_run_that_a_person_deleted_keep_nobody_elses_from_being_sent(
+    tracker: Unreliable, run: str, tmp_path: Path
+) -> None:
+    (tmp_path / "0000-deleted.jsonl").write_text('["loss", 2.0, 7, 5.0]\n')
+    (tmp_path / f"{run}.jsonl").write_text('["loss", 2.0, 7, 5.0]\n')
+    tracker.up.set()
+    dropped, sent = replay_spools(tracker, tmp_path, now_s=time.time() + 3600)
+    assert "0000-deleted: 1 metric points dropped: the run was deleted there" in dropped
+    assert "1 metric points replayed" in sent
+    assert tracker.logged_steps(run, "loss") == {7}
+    assert list(tmp_path.iterdir()) == []
