@@ -14,6 +14,7 @@ from mlratchet.infra.launch.local import LocalLauncher
 from mlratchet.infra.ledger.heads import open_heads
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.machine.scratch import is_gone, lease_of, open_scratch
+from mlratchet.infra.machine.temporary import name_folders
 from mlratchet.infra.serving.local import LocalServers
 from mlratchet.infra.settings import Settings, load_settings
 from mlratchet.infra.storage.opening import Buckets, shard_cache
@@ -244,6 +245,7 @@ def open_adapters() -> Adapters:
     """The adapters that the settings name."""
     settings = load_settings()
     keep_users_code_out(settings.home, settings)
+    name_folders()
     return Adapters(settings)
 
 

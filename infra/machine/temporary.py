@@ -18,6 +18,7 @@ from mlratchet.infra.machine.processes import marked_processes
 from mlratchet.infra.machine.scratch import lives, this_machine
 from mlratchet.infra.settings import temporary_root
 from mlratchet.models.identity.canonical import digest
+from mlratchet.models.ports.temporary import name_folders_by
 
 WORKPLACE_S = 30.0  # seconds after which a run works in the folder that was made for it
 SHARED_MEMORY, SEMAPHORE = Path("/dev/shm"), "sem."  # noqa: S108 - where glibc keeps semaphores, and under which names
@@ -34,18 +35,26 @@ def temporary_folder(purpose: str) -> tempfile.TemporaryDirectory[str]:
     )
 
 
+def name_folders() -> None:
+    """From now on every temporary folder for much that this process makes is in its name."""
+    name_folders_by(lambda purpose: f"{_name_of_this_process(purpose)}-")
+
+
 def name_semaphores() -> None:
     """From now on the semaphores of `multiprocessing` that this process and its children make say that they are this
     process's. They are files, too; who removes them, Python's resource tracker, is killed with the session."""
     multiprocessing.current_process()._config["semprefix"] = f"/{_name_of_this_process('sem')}"  # type: ignore[attr-defined]
 
 
-def remove_abandoned_folders() -> None:
-    """Temporary folders of this user's whose process has ended, and semaphores."""
-    for folder in temporary_root().glob("ratchet-*"):
-        with suppress(OSError):  # another process removes it, too
-            if is_abandoned(folder.name) and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
-                shutil.rmtree(folder, ignore_errors=True)
+def remove_abandoned_folders(home: Path | None = None) -> None:
+    """Temporary folders of this user's whose process has ended, and semaphores. `home`: of a stack, whose services have
+    temporary folders of their own."""
+    services = (home / "tmp").glob("*") if home is not None else ()
+    for place in {temporary_root(), Path(tempfile.gettempdir()), *services}:
+        for folder in place.glob("ratchet-*"):
+            with suppress(OSError):  # another process removes it, too
+                if is_abandoned(folder.name) and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
+                    shutil.rmtree(folder, ignore_errors=True)
     remove_abandoned_semaphores()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlparse
@@ -15,6 +14,7 @@ from mlratchet.models.identity.canonical import digest
 from mlratchet.models.identity.signed_records import without_stamp
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
+from mlratchet.models.ports.temporary import folder_for
 from mlratchet.models.registration.record import Registration, registration_key
 from pydantic import ValidationError
 
@@ -82,5 +82,5 @@ def verify_bytes(open_bucket: Callable[[str], ObjectStore], record: Registration
 
 
 def _hash_on_disk(bucket: ObjectStore, key: str, sha256: str) -> None:
-    with tempfile.TemporaryDirectory(prefix="ratchet-audit-") as folder:
+    with folder_for("audit") as folder:
         bucket.download_file(key, Path(folder) / "part", sha256=sha256)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import mmap
 import re
-import tempfile
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Generic, TypeVar
 
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.temporary import folder_for
 
 STEP = 64  # entries between two whose places are kept, of an index of some size
 MOST_PLACES = 16_384  # that are kept: of a larger index there are more entries between two
@@ -103,7 +103,7 @@ def downloaded(store: ObjectStore, key: str, sha256: str) -> mmap.mmap:
 
     Raises ``ObjectNotFound`` and ``DigestMismatch``.
     """
-    with tempfile.TemporaryDirectory(prefix="ratchet-index-") as folder:
+    with folder_for("index") as folder:
         file = Path(folder, "index")
         store.download_file(key, file, sha256=sha256)
         with file.open("rb") as source:

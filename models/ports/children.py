@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from mlratchet.models.errors import ConfigurationError, InfrastructureError, Rat
 from mlratchet.models.finding import look_in
 from mlratchet.models.functions import keep_out
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.temporary import folder_for
 
 MINUTES_10 = 600.0
 
@@ -125,7 +125,7 @@ class InProcess:
         asked = json.loads(json.dumps(dict(request)))
         if scratch is not None:
             return answer_of(function, asked, Workplace(scratch=scratch, store=store))
-        with tempfile.TemporaryDirectory(prefix="ratchet-call-") as folder:
+        with folder_for("call") as folder:
             return answer_of(function, asked, Workplace(scratch=Path(folder), store=store))
 
 

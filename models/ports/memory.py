@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -11,6 +10,7 @@ from itertools import count
 from pathlib import Path
 
 from mlratchet.models.ports.storage import DigestMismatch, ObjectExists, ObjectInfo, ObjectNotFound
+from mlratchet.models.ports.temporary import folder_for
 
 SMALL_BYTES = 64 << 10  # of an object that no file is made for
 
@@ -145,7 +145,7 @@ class ObjectsOnDisk(ObjectsInMemory):
     def __init__(self, bucket: str = "disk", folder: Path | None = None) -> None:
         """`folder`: where a folder for the files is made; None: where temporary files are."""
         super().__init__(bucket)
-        self._files = tempfile.TemporaryDirectory(prefix="objects-", dir=folder)
+        self._files = folder_for("objects", below=folder)
         self._numbers = count()
 
     def _kept(self, data: bytes | bytearray) -> bytes | InFile:

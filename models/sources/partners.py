@@ -6,12 +6,12 @@ There the ids of the first part are put beside them first, so that all is joined
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mlratchet.models.ports.temporary import folder_for
 from mlratchet.models.sources.record import Reject
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ class _Disk:
     def __init__(self) -> None:
         import duckdb
 
-        self._folder = tempfile.TemporaryDirectory(prefix="ratchet-join-")
+        self._folder = folder_for("join")
         self._base: duckdb.DuckDBPyConnection = duckdb.connect(
             str(Path(self._folder.name, "parts")),
             config={

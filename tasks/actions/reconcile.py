@@ -75,7 +75,7 @@ def reconcile_all(adapters: Adapters) -> Reconciled:
         done.attempt(partial(end_orphan, adapters, name))
     done.attempt(lambda: keep_watch(adapters))
     done.attempt(lambda: remove_dead_leases(adapters))
-    remove_abandoned_folders()
+    remove_abandoned_folders(adapters.settings.home)
     remove_abandoned_workplaces(adapters.settings.home)
     done.attempt(lambda: replay_spools(adapters.tracker, adapters.settings.home / "spool", now_s=time.time()))
     return done

@@ -98,6 +98,27 @@ def test_what_a_killed_process_left_in_tmp_is_removed_and_what_a_living_one_uses
     assert len(list(tmp_path.iterdir())) == 2
 
 
+def test_what_a_killed_run_kept_for_a_child_goes_with_what_it_made_itself(tmp_path: Path) -> None:
+    """Gigabytes of a delivery lie there, below the folder of the service that started the run."""
+    (tmp_path / "tmp" / "worker").mkdir(parents=True)
+    script = (
+        "import os, signal, sys, tempfile; from mlratchet.infra.machine.temporary import name_folders; "
+        "from mlratchet.models.ports.memory import ObjectsOnDisk; from mlratchet.models.sources.partners import _Disk; "
+        f"tempfile.tempdir = {str(tmp_path / 'tmp' / 'worker')!r}; name_folders(); held = ObjectsOnDisk(), _Disk(); "
+        "held[0].create('much', bytes(1 << 20)); print('there', flush=True); sys.stdin.read()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "there\n"
+    remove_abandoned_folders(tmp_path)
+    made = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {file.parent.name.split("-")[1] for file in made} == {"objects", "join"}, "it is still there"
+    process.kill()
+    process.communicate()
+    remove_abandoned_folders(tmp_path)
+    assert list((tmp_path / "tmp" / "worker").iterdir()) == []
+
+
 def test_a_folder_of_another_machine_is_not_ours_to_remove(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Containers share a /tmp, and a process number means nothing in another one."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
