@@ -145,6 +145,11 @@ class TableWriting:
     header: tuple[str, ...] = ()
     decimals: Mapping[str, Mark] = field(default_factory=dict)  # by column
     decimal: Mark | None = None  # of every other column; None: a point
+    missing: Mapping[str, Sequence[str]] = field(default_factory=dict)  # by column: cells that mean "not given"
+
+    def is_given(self, name: str, cell: Any) -> bool:
+        """Whether a row has it."""
+        return cell not in (None, "") and not (isinstance(cell, str) and cell in self.missing.get(name, ()))
 
     @classmethod
     def of(cls, spec: PipelineSpec) -> TableWriting:
@@ -158,6 +163,7 @@ class TableWriting:
             encoding=getattr(source, "encoding", None) or "utf-8-sig", delimiter=getattr(source, "delimiter", None),
             header=tuple(getattr(source, "header", None) or ()), decimals=marks,
             decimal=None if isinstance(said, Mapping) else said,
+            missing={name: schema.missing_in(name) for name in fields} if schema is not None else {},
         )  # fmt: skip
 
 
@@ -226,7 +232,8 @@ def value_of(data: bytes, where: str) -> Any:
 
 
 def rows_of_lines(file: Path, data: bytes, takes: Takes) -> list[Named]:
-    """The rows of a JSONL file: of every line's object what the model has by name; null is what the row lacks."""
+    """The rows of a JSONL file: of every line's object what the model has by name; null, and what the pipeline
+    file calls missing, is what the row lacks. Words may be numbers, truth values or nested, as in a delivery."""
     found: list[Named] = []
     for number, line in enumerate(data.splitlines(), start=1):
         if line.strip():
@@ -234,17 +241,26 @@ def rows_of_lines(file: Path, data: bytes, takes: Takes) -> list[Named]:
             held = value_of(line, where)
             if not isinstance(held, dict):
                 raise DataError(f"{where}: got {type(held).__name__}, expected a JSON object")
-            known = {name: held[name] for name in held if name in takes.columns and held[name] is not None}
-            found.append((where, known))
+            known = {name: held[name] for name in takes.columns if takes.written.is_given(name, held.get(name))}
+            words = {name: as_word(value) for name, value in known.items() if name in takes.words}
+            found.append((where, known | words))
     if not found:
         raise DataError(f"{file}: holds no row; expected a JSON object per line with {', '.join(takes.columns)}")
     return found
 
 
+def as_word(value: Any) -> str:
+    """A value of a JSONL file whose field is a word or text, as a delivery's is read."""
+    if isinstance(value, str):
+        return value
+    whole = isinstance(value, float) and value.is_integer()
+    return json.dumps(int(value) if whole else value, ensure_ascii=False)
+
+
 def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
-    """The rows of a CSV file by the model's columns; other columns, as label and id, are left out, and an empty cell
-    is a column that the row lacks. Numbers have the decimal mark that is declared, else a point: nothing is guessed;
-    words are as they are."""
+    """The rows of a CSV file by the model's columns. Other columns, as label and id, are left out; an empty cell, or
+    one that the pipeline file calls missing, is a column that the row lacks. Numbers have the decimal mark that is
+    declared, else a point: nothing is guessed; words are as they are."""
     columns, written = takes.columns, takes.written
     if not columns:
         raise DataError(f"{file}: is a table, and this model takes none; see /docs of its server")
@@ -271,7 +287,7 @@ def rows_of_table(file: Path, data: bytes, takes: Takes) -> list[Named]:
             if len(row) != len(names):
                 raise DataError(f"{where}: got {len(row)} cells, expected {len(names)}")
             cell_of = dict(zip(names, held, strict=True))
-            known = {name: cell_of[name] for name in columns if cell_of.get(name)}
+            known = {name: cell_of[name] for name in columns if written.is_given(name, cell_of.get(name))}
             found.append((where, instance_of(known, takes, where)))
     except csv.Error as exc:
         raise DataError(f"{file}:{reader.line_num}: {exc}") from exc

@@ -13,7 +13,7 @@ from mlratchet.models.schema.fields import CELLS, RESERVED, Field, Schema
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.schema.number_cells import see_numbers
 from mlratchet.models.schema.numbers import Mark, Seen, decide
-from mlratchet.models.schema.roles import Label, group_of, id_of, label_of, leaks, like_ids
+from mlratchet.models.schema.roles import FEWEST_GROUPS, Label, group_of, id_of, label_of, leaks, like_ids
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +93,10 @@ def _composed(columns: dict[str, Guessed], asked: str | None, left_out: Mapping[
     suspects = {} if label is None else {n: w for n, w in leaks(columns, label).items() if n not in aside}
     group = group_of(others, {*aside, *suspects})
     times = [name for name, one in others.items() if one.field.kind == "time"]
+    remarks = {name: one.remark for name, one in columns.items() if one.remark}
+    if group is not None and columns[group].different < FEWEST_GROUPS:
+        words = f"names {columns[group].different} groups, too few to divide rows by: those of one are on all sides"
+        remarks[group], group = f"{words}; drop it, or write group: {group}, where that tells too much", None
     if group is not None:
         aside[group] = "names a group: its rows stay on one side of the split"
     aside |= {name: one.reason for name, one in others.items() if one.different <= 1 and one.field.kind in CELLS}
@@ -122,7 +126,7 @@ def _composed(columns: dict[str, Guessed], asked: str | None, left_out: Mapping[
         suspects=suspects,
         open={name: one.open for name, one in columns.items() if one.open},
         left_out=left_out,
-        remarks={name: one.remark for name, one in columns.items() if one.remark and fields[name].input},
+        remarks={name: words for name, words in remarks.items() if fields[name].input},
         columns=columns,
         rows=rows,
     )

@@ -25,6 +25,7 @@ ID_NAME = re.compile(
 )
 GROUP_NAME = re.compile(r"(?i)^(subject|patient|user|customer|client|session|speaker|group|kunde|household|device|site)"
                         r"[_ ]?(id|nr|no|number)?$")  # fmt: skip
+FEWEST_GROUPS = 10  # by which rows are divided: of fewer a side soon has none
 ROWS_EACH = 5  # of a value, before its one label says that it determines it
 Task = Literal["classification", "regression"]
 
@@ -118,7 +119,8 @@ def _counts_rows(one: Guessed) -> bool:
 
 
 def group_of(columns: Mapping[str, Guessed], taken: set[str]) -> str | None:
-    """A column by whose name several rows belong together; none where two or more name who met what, as in ratings."""
+    """A column by whose name several rows belong together; none where two or more name who met what, as in ratings.
+    Of fewer than `FEWEST_GROUPS` it is one like any other."""
     if sum(one.field.kind == "entity" and one.different <= one.given / 2 for one in columns.values()) > 1:
         return None
     for name, one in columns.items():

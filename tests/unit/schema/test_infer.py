@@ -136,7 +136,7 @@ def test_ids_groups_and_times_are_found() -> None:
         pa.table(
             {
                 "Bestellnr": [f"B-{n}" for n in range(ROWS)],
-                "patient": cycle("p1", "p2", "p3"),
+                "patient": cycle(*(f"p{n}" for n in range(12))),
                 "row": [str(n) for n in range(ROWS)],
                 "wann": cycle("2026-01-01", "2026-01-02"),
                 "x": X,
@@ -148,6 +148,13 @@ def test_ids_groups_and_times_are_found() -> None:
     assert (schema.id, schema.group, schema.time, schema.label) == ("Bestellnr", "patient", "wann", "wahl")
     assert set(schema.inputs) == {"wann", "x"}
     assert "tells rows apart" in proposal.reasons["row"]
+
+
+@pytest.mark.parametrize(("groups", "role"), [(2, None), (9, None), (10, "group"), (30, "group")])
+def test_rows_are_not_divided_by_so_few_groups_that_a_side_has_none(groups: int, role: str | None) -> None:
+    found = proposed(group=[f"g{n % groups}" for n in range(ROWS)])
+    assert (found.schema.group, found.schema.fields["group"].input) == (role, role is None)
+    assert [one.partition(",")[0] for one in found.remarks.values()] == [f"names {groups} groups"] * (role is None)
 
 
 def test_ratings_keep_who_and_what_as_inputs() -> None:

@@ -131,6 +131,29 @@ def test_a_table_is_read_as_the_pipeline_file_says_that_its_deliveries_are_writt
         instances_of(file, takes)
 
 
+GAPS = SHOP.replace("label: klasse", "label: klasse\n  missing: [NA]").replace(
+    "menge: {kind: number}", "menge: {kind: number, nullable: true, missing: ['\\N']}"
+)
+
+
+def test_cells_that_a_delivery_does_not_give_are_not_sent(tmp_path: Path) -> None:
+    written = TableWriting.of(parse_pipeline(GAPS, where="shop.yaml"))
+    takes = Takes(columns=("größe", "preis", "menge"), words=frozenset(["größe"]), written=written)
+    (tmp_path / "rows.csv").write_bytes("größe;preis;menge\nNA;7;\\N\n\\N;NA;1\n".encode("cp1252"))
+    rows = [{"preis": 7}, {"größe": "\\N", "menge": 1}]
+    assert [one for _, one in instances_of(tmp_path / "rows.csv", takes)] == rows
+    lines = [{"größe": "NA", "preis": 7, "menge": None}, {"größe": "\\N", "preis": "NA", "menge": 1}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    assert [one for _, one in instances_of(tmp_path / "rows.jsonl", takes)] == rows
+
+
+def test_words_of_a_line_are_sent_as_a_delivery_is_read(tmp_path: Path) -> None:
+    values = [5, 5.0, 1.5, True, {"größe": [1]}, "a", ""]
+    (tmp_path / "rows.jsonl").write_text("\n".join(json.dumps({"a": one, "b": 1}) for one in values))
+    found = instances_of(tmp_path / "rows.jsonl", Takes(columns=("a", "b"), words=frozenset("a")))
+    assert [one.get("a") for _, one in found] == ["5", "5", "1.5", "true", '{"größe": [1]}', "a", None]
+
+
 @pytest.mark.parametrize("text", ["1,2\n3,4\n", "1,yes,2\n3,no,4\n"])
 def test_a_file_without_a_line_of_names_may_lack_what_is_no_input(tmp_path: Path, text: str) -> None:
     file = tmp_path / "rows.csv"
