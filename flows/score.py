@@ -8,9 +8,8 @@ from typing import Any
 
 from mlratchet.flows.parameters import ScoreParameters
 from mlratchet.flows.runs.naming import name_of_run
-from mlratchet.flows.runs.report import tag_run
+from mlratchet.flows.runs.report import leave_report, tag_run
 from mlratchet.models.errors import ConfigurationError, RatchetError
-from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.scoring.outcome import ScoredBatch
 from mlratchet.tasks.showing.prefect_page import show_table
 from mlratchet.tasks.steps.score import Tell, score_rows
@@ -47,7 +46,7 @@ def score(pipeline: str, parameters: ScoreParameters = AS_ASKED) -> State[Any]:
     except RatchetError as error:
         facts |= {"outcome": "failed", "exit_code": error.exit_code, "line": error.line()}
     facts["seconds"] = round(time.time() - began_s, 2)
-    adapters.store.put(f"runs/{run_id}.json", canonical_json(facts))
+    leave_report(adapters, facts)
     if facts["outcome"] == "failed":
         return State(type=StateType.FAILED, message=facts["line"])
     tag_run(run_id, "scored")

@@ -13,11 +13,11 @@ from typing import Any
 from mlratchet.flows.parameters import RetrainParameters, TuneParameters
 from mlratchet.flows.retrain import whoever_started
 from mlratchet.flows.runs.naming import name_of_run
-from mlratchet.flows.runs.report import tag_run
+from mlratchet.flows.runs.report import leave_report, tag_run
 from mlratchet.models.data.dataset import DatasetManifest, load_dataset
 from mlratchet.models.data.snapshot import Snapshot
 from mlratchet.models.errors import GateRefusedError, RatchetError
-from mlratchet.models.identity.canonical import canonical_json, digest
+from mlratchet.models.identity.canonical import digest
 from mlratchet.models.pipeline.store import load_pipeline, publish_order, publish_pipeline
 from mlratchet.models.tuning.space import require_tune
 from mlratchet.models.tuning.study import by_study
@@ -125,7 +125,7 @@ def start_retrain(run: Run, summary: Summary) -> str:
 def finish(facts: dict[str, Any], adapters: Adapters, *, seconds: float) -> State[Any]:
     """Publish the report and turn it into the flow run's final state."""
     facts["seconds"] = round(seconds, 2)
-    adapters.store.put(f"runs/{facts['run_id']}.json", canonical_json(facts))
+    leave_report(adapters, facts)
     match facts["outcome"]:
         case "failed":
             return State(type=StateType.FAILED, message=facts["line"])

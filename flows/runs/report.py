@@ -174,12 +174,7 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     """
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
-    document = canonical_json(facts)
-    try:
-        adapters.store.put(f"runs/{facts['run_id']}.json", document)
-        adapters.store.put(LAST.format(pipeline=facts["pipeline"]), document)
-    except (ConfigurationError, SecurityError) as error:  # it is signed, and the key may be what the run failed of
-        logger.warning("run %s leaves no report: %s", facts["run_id"], error.line())
+    leave_report(adapters, facts, LAST.format(pipeline=facts["pipeline"]))
     forget_waiting(adapters.store, str(facts["pipeline"]), str(facts["run_id"]))
     outcome = str(facts["outcome"])
     tag_run(facts["run_id"], outcome.replace("_", " "))
@@ -187,6 +182,16 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     because = f"because {facts['because']}" if "because" in facts else ""
     message = "; ".join(filter(None, (message, because, facts.get("reading"))))
     return State(type=StateType.FAILED if outcome in ENDED_BADLY else StateType.COMPLETED, message=message)
+
+
+def leave_report(adapters: Adapters, facts: dict[str, Any], *also: str) -> None:
+    """Publish `runs/<run id>.json`, of a run of any flow, and the same under the names `also`."""
+    document = canonical_json(facts)
+    try:
+        for name in (f"runs/{facts['run_id']}.json", *also):
+            adapters.store.put(name, document)
+    except (ConfigurationError, SecurityError) as error:  # it is signed, and the key may be what the run failed of
+        logger.warning("run %s leaves no report: %s", facts["run_id"], error.line())
 
 
 def tag_run(run_id: str, tag: str) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
-from mlratchet.infra.child.frames import FrameError, receive_frame, send_frame
+from mlratchet.infra.child.frames import receive_frame, send_frame
 from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.storage.keys import check_key
 from mlratchet.models.errors import RatchetError, SecurityError
@@ -155,6 +155,7 @@ class BorrowedStore:
         self._numbers = count()
         self._lock = threading.Lock()
         self._reader: threading.Thread | None = None
+        self._over: Exception | None = None  # why nothing is answered any more
         self._requests: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
 
     @property
@@ -258,6 +259,8 @@ class BorrowedStore:
     def _ask(self, what: dict[str, Any], body: bytes = b"") -> Answer:
         answer: Future[Answer] = Future()
         with self._lock:
+            if self._over is not None:
+                raise self._over
             number = next(self._numbers)
             self._waiting[number] = answer
             self._listen()
@@ -275,7 +278,15 @@ class BorrowedStore:
                     self._waiting.pop(int(head["to"])).set_result((head, body))
                 else:
                     self._requests.put(head)
-        except (EOFError, FrameError, OSError) as error:
-            self._requests.put(None)
-            for answer in list(self._waiting.values()):
-                answer.set_exception(StorageError(f"{self._bucket}: who lent it is gone: {error}"))
+        except MemoryError as error:  # of an answer that is too large for this process; nobody would wait in vain
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - the other side is gone, or what it sends is no answer
+            self._end(StorageError(f"{self._bucket}: who lent it is gone: {error or type(error).__name__}"))
+
+    def _end(self, why: Exception) -> None:
+        with self._lock:
+            self._over = why
+            waiting, self._waiting = self._waiting, {}
+        self._requests.put(None)
+        for answer in waiting.values():
+            answer.set_exception(why)

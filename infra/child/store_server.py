@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any, Self
@@ -55,7 +55,8 @@ class StoreServer:
             with sending, suppress(OSError):
                 send_frame(connection, *told)
 
-        with ThreadPoolExecutor(HANDS) as hands, suppress(EOFError, FrameError, OSError):
+        # whoever asks on a connection that nobody reads any more would wait for ever
+        with closing(connection), ThreadPoolExecutor(HANDS) as hands, suppress(EOFError, FrameError, OSError):
             while True:
                 hands.submit(answer, *receive_frame(connection))
 

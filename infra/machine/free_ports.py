@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from mlratchet.infra.machine.atomic import write_atomically
+from mlratchet.models.errors import ConfigurationError
 
 NAMES = ("seaweed_master", "seaweed_volume", "seaweed_filer", "s3", "mlflow", "prefect")
 GRPC_OFFSET = 10_000  # SeaweedFS opens HTTP + 10000 for gRPC
@@ -36,10 +37,23 @@ def find_port(taken: set[int]) -> int:
 
 
 def known_ports(home: Path) -> dict[str, int]:
-    """The ports that this installation has by now."""
+    """The ports that this installation has by now. Raises ``ConfigurationError`` for a file that does not say."""
     file = home / "ports.json"
-    ports: dict[str, int] = json.loads(file.read_text()) if file.is_file() else {}
-    return ports
+    if not file.is_file():
+        return {}
+    try:
+        return {str(name): _as_port(held) for name, held in json.loads(file.read_text()).items()}
+    except (ValueError, AttributeError) as error:
+        raise ConfigurationError(
+            f"{file}: is not what `ratchet up` wrote ({error}), expected a port for each service; restore it, or "
+            "remove it to choose other ports"
+        ) from error
+
+
+def _as_port(held: object) -> int:
+    if type(held) is not int or not 0 < held < 1 << 16:
+        raise ValueError(f"{held!r} is no port")
+    return held
 
 
 def remembered_ports(home: Path) -> dict[str, int]:

@@ -109,10 +109,24 @@ def has_auth(home: Path) -> bool:
     return not (file.is_file() and f"{NO_AUTH}=true" in file.read_text().splitlines())
 
 
+def told_credentials(file: Path) -> dict[str, str]:
+    """Raises ``ConfigurationError`` for a file that is none of ours."""
+    try:
+        held: dict[str, str] = json.loads(file.read_text())
+        if not (isinstance(held, dict) and all(isinstance(one, str) and one for one in held.values())):
+            raise ValueError("no key for each name")
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{file}: is not what `ratchet up` wrote ({error}), expected the keys of the S3 server; restore it, or "
+            "remove it to have new ones made"
+        ) from error
+    return held
+
+
 def remembered_credentials(home: Path) -> dict[str, str]:
     """Made once, readable by the owner alone."""
     file = home / "credentials.json"
-    held: dict[str, str] = json.loads(file.read_text()) if file.is_file() else {}
+    held = told_credentials(file) if file.is_file() else {}
     made = {
         "s3_access_key": secrets.token_hex(10),
         "s3_secret_key": secrets.token_hex(20),

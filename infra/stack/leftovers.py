@@ -9,6 +9,7 @@ from pathlib import Path
 from mlratchet.infra.machine.free_ports import GRPC_OFFSET, known_ports
 from mlratchet.infra.machine.processes import STACK_MARK, sweep
 from mlratchet.infra.machine.temporary import remove_abandoned_folders, remove_service_folders
+from mlratchet.models.errors import ConfigurationError
 
 SOCKETS = {"master": "seaweed_master", "volume": "seaweed_volume", "filer": "seaweed_filer", "s3": "s3"}
 
@@ -16,7 +17,8 @@ SOCKETS = {"master": "seaweed_master", "volume": "seaweed_volume", "filer": "sea
 def clear_leftovers(home: Path) -> int:
     """Of the stack in `home`; returns how many processes there were. Nothing of it may be wanted any more."""
     swept = sweep(STACK_MARK, str(home))
-    remove_sockets(known_ports(home))
+    with suppress(ConfigurationError):  # of a damaged file; whoever starts the stack is told
+        remove_sockets(known_ports(home))
     remove_service_folders(home)
     remove_abandoned_folders()
     return swept

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -61,12 +62,17 @@ def publish_result(store: ObjectStore, work_key: str, epoch: int, result: TrainR
 
 
 def find_result(store: ObjectStore, work_key: str) -> TrainResult | None:
-    """The result of the first attempt that finished, or None; a foreign object is none."""
+    """The result of the first attempt that finished, or None."""
+    return next(results_of(store, work_key), None)
+
+
+def results_of(store: ObjectStore, work_key: str) -> Iterator[TrainResult]:
+    """Of every attempt that finished, the first one first; a foreign object is none. There is a second one where the
+    weights of the first were changed, or are gone."""
     for info in store.list(f"work/{work_key}/e"):
         if re.search(r"/e\d+/result\.json$", info.key):
             with suppress(ForeignRecord):
-                return parse_result(store.get(info.key))
-    return None
+                yield parse_result(store.get(info.key))
 
 
 def parse_result(data: bytes) -> TrainResult:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -52,19 +54,32 @@ def run_url(settings: Settings, run_id: str) -> str:
 
 def show_table(key: str, rows: list[dict[str, Any]], description: str) -> None:
     """A table artifact on the run's page."""
-    create_table_artifact(rows, key=key, description=description)
+    with never_the_reason(key):
+        create_table_artifact(rows, key=key, description=description)
 
 
 def show_markdown(key: str, text: str, description: str) -> None:
     """A text artifact on the run's page."""
-    create_markdown_artifact(text, key=key, description=description)
+    with never_the_reason(key):
+        create_markdown_artifact(text, key=key, description=description)
 
 
 def show_text(key: str, markdown: str) -> None:
     """A page of its own on the run's page."""
-    create_markdown_artifact(markdown, key=key, description=markdown.split("\n", 1)[0].lstrip("# "))
+    with never_the_reason(key):
+        create_markdown_artifact(markdown, key=key, description=markdown.split("\n", 1)[0].lstrip("# "))
 
 
 def show_link(key: str, url: str, text: str) -> None:
     """A link artifact on the run's page."""
-    create_link_artifact(url, key=key, link_text=text, description=text)
+    with never_the_reason(key):
+        create_link_artifact(url, key=key, link_text=text, description=text)
+
+
+@contextmanager
+def never_the_reason(key: str) -> Iterator[None]:
+    """That a run fails, or does a step again."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - Prefect or the network: whatever it raises, the records are in the bucket
+        logger.warning("%s is not shown in Prefect: %s: %s", key, type(error).__name__, error)

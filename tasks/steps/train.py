@@ -24,7 +24,7 @@ from mlratchet.models.ports.storage import DigestMismatch, ObjectNotFound
 from mlratchet.models.ports.tracker import NOTE
 from mlratchet.models.sources.log_rows import logged_weight
 from mlratchet.models.training.job import TrainJob
-from mlratchet.models.training.result import TrainResult, find_result
+from mlratchet.models.training.result import TrainResult, find_result, results_of
 from mlratchet.tasks.showing.prefect_page import run_url, show_link, show_table
 from mlratchet.tasks.showing.training_events import Forwarder
 from mlratchet.tasks.step import step
@@ -119,18 +119,21 @@ def train(run: Run, work: Work) -> Trained:
 
 
 def whole_result(run: Run, work: Work) -> TrainResult | None:
-    """What an attempt before trained. Weights that were changed or are gone are trained again, as long as no version
-    holds them: else this training would end so for ever."""
-    store = run.adapters.store
-    result = find_result(store, work.key)
-    if result is None or work.done is not None:
-        return result
-    try:
-        store.get(result.weights_key, sha256=result.weights_sha256)
-    except (DigestMismatch, ObjectNotFound) as error:
-        logger.warning("%s; it is trained again", error)
-        return None
-    return result
+    """What an attempt before trained: of work that has a version the one whose weights it holds. Weights that were
+    changed or are gone are trained again, as long as no version holds them: else this training would end so for
+    ever."""
+    store, found = run.adapters.store, list(results_of(run.adapters.store, work.key))
+    if work.done is not None:
+        ours = [one for one in found if one.weights_key == work.done.weights_key]
+        return next(iter([*ours, *found]), None)
+    for result in found:
+        try:
+            store.get(result.weights_key, sha256=result.weights_sha256)
+        except (DigestMismatch, ObjectNotFound) as error:
+            logger.warning("%s; what another attempt trained is taken, or it is trained again", error)
+        else:
+            return result
+    return None
 
 
 def open_tracking(run: Run, work: Work, parent_version: int | None) -> str:

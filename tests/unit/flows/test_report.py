@@ -5,15 +5,18 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from mlratchet.flows.runs import report as reports
 from mlratchet.flows.runs.report import Report, finish
 from mlratchet.flows.runs.start import read_report
+from mlratchet.flows.tune import finish as end_of_study
 from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.tasks.showing import prefect_page
 
 
 class NoKey(MemoryKeys):
@@ -46,3 +49,20 @@ def test_a_run_without_a_key_ends_with_its_reason(store: MemoryStore) -> None:
     assert state.is_failed()
     assert "no private key here" in str(state.message)
     assert list(store.list()) == []
+
+
+def test_a_study_without_a_key_ends_with_its_reason(store: MemoryStore) -> None:
+    adapters: Any = SimpleNamespace(store=RecordStore(store, NoKey()))
+    facts = {"run_id": "r", "pipeline": "digits", "outcome": "failed", "exit_code": 2, "line": "no private key here"}
+    state = end_of_study(facts, adapters, seconds=1.0)
+    assert (state.is_failed(), state.message) == (True, "no private key here")
+
+
+@pytest.mark.parametrize("kind", ["table", "markdown", "link"])
+def test_what_prefect_does_not_show_fails_no_step(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    def away(*_: Any, **__: Any) -> None:
+        raise httpx.ConnectError("All connection attempts failed")
+
+    monkeypatch.setattr(prefect_page, f"create_{kind}_artifact", away)
+    show = {"table": prefect_page.show_table, "markdown": prefect_page.show_markdown, "link": prefect_page.show_link}
+    show[kind]("quality", [], "words")  # type: ignore[arg-type]

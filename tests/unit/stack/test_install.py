@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.project_path import project_folders
 from mlratchet.infra.settings import (
     basic,
@@ -20,7 +21,8 @@ from mlratchet.infra.settings import (
     without_credentials,
 )
 from mlratchet.infra.stack.access import credentials_of
-from mlratchet.infra.stack.install import has_auth, install
+from mlratchet.infra.stack.install import has_auth, install, remembered_credentials
+from mlratchet.infra.stack.leftovers import clear_leftovers
 from mlratchet.infra.stack.services import services
 from mlratchet.models.errors import ConfigurationError, SecurityError
 
@@ -145,3 +147,16 @@ def test_no_service_starts_with_the_project_on_its_import_path(tmp_path: Path, m
         look = [*service.command[:2], "-c", "import psutil"]
         subprocess.run(look, env=service.environment, cwd=project, check=True)
     assert [file.name for file in project.glob("*.ran")] == []
+
+
+@pytest.mark.parametrize("held", ["", "{", "[]", '{"s3": "x", "s3_access_key": 7}', '{"s3": 70000}'])
+def test_a_file_of_ours_that_was_damaged_is_named_and_what_runs_can_be_ended(tmp_path: Path, held: str) -> None:
+    """As a full disk, or an editor, leaves one."""
+    for name, ask in (("ports.json", remembered_ports), ("credentials.json", remembered_credentials)):
+        home = tmp_path / name
+        home.mkdir()
+        (home / name).write_text(held)
+        with pytest.raises(ConfigurationError, match=rf"{name}: is not what `ratchet up` wrote .* remove it to "):
+            ask(home)
+        assert (home / name).read_text() == held
+        assert clear_leftovers(home) == 0
