@@ -129,8 +129,8 @@ def _share(found: SideOfField, word: str) -> float:
     return found.counts.get(word, 0) / found.given if found.given else 0.0
 
 
-def sides_bar(rows: Mapping[str, int], width: int = 1180) -> str:
-    """The sides of the split in one bar."""
+def sides_bar(rows: Mapping[str, int], width: int = 1228) -> str:
+    """The sides of the split in one bar, as wide as the page: one that ends before would look like rows of no side."""
     total, x, drawn = sum(rows.values()) or 1, 0.0, []
     for side, count in rows.items():
         wide = width * count / total

@@ -162,6 +162,7 @@ def _stats(one: FieldProfile) -> str:
     found = one.sides.get("train") or next(iter(one.sides.values()))
     if found.counts or not found.given:
         words = f"{found.different:,} different words" if found.different is not None else "very many different words"
+        words = "one word in all rows" if found.different == 1 else words
         return f"<div class='stats'>{words}</div>" if found.counts else ""
     kind = one.kind if one.measured == "value" else "number"
     unit = f" {one.unit}" if one.unit and one.measured == "value" else ""

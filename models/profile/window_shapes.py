@@ -104,6 +104,11 @@ def _svg(drawn: Sequence[str], height: float) -> str:
     )
 
 
+def said(words: str) -> str:
+    """Of what moved: a browser would break an arrow of two signs in two lines."""
+    return escape(words).replace("-&gt;", "→")
+
+
 def stretch_part(stretch: MergedWindows | None) -> str:
     """What all windows of the newest version say together; empty for one."""
     if stretch is None or stretch.windows < 2:
@@ -117,7 +122,7 @@ def stretch_part(stretch: MergedWindows | None) -> str:
     rows = [
         [
             escape(one.field), escape(one.found.measure.replace("_", " ")), f"{one.found.effect:.3g}",
-            f"{one.found.interval[0]:.3g} to {one.found.interval[1]:.3g}", f"{one.found.n:,}", escape(one.moved),
+            f"{one.found.interval[0]:.3g} to {one.found.interval[1]:.3g}", f"{one.found.n:,}", said(one.moved),
         ]
         for one in stretch.drifts
     ]  # fmt: skip

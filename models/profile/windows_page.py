@@ -18,7 +18,7 @@ from mlratchet.models.monitoring.stretch import MergedWindows
 from mlratchet.models.monitoring.window import Figure, WindowRecord
 from mlratchet.models.profile.charts import figure, ticks
 from mlratchet.models.profile.page import facts, html_table, whole_page
-from mlratchet.models.profile.window_shapes import KEY, reliance_part, shapes_of, stretch_part
+from mlratchet.models.profile.window_shapes import KEY, reliance_part, said, shapes_of, stretch_part
 
 WIDTH, HEIGHT, LEFT, RIGHT, FOOT, TOP = 1180, 190, 54, 5, 22, 12  # pixels of a wide curve
 SMALL_WIDTH, SMALL_HEIGHT = 372, 130
@@ -106,7 +106,7 @@ def _now(newest: WindowRecord) -> str:
     if not newest.open:
         return ""
     rows = [
-        [_tag(one["severity"]), _subject(key.replace(":", ": ", 1)), _moment(one["since_s"]), escape(one["words"])]
+        [_tag(one["severity"]), _subject(key.replace(":", ": ", 1)), _moment(one["since_s"]), said(one["words"])]
         for key, one in sorted(
             newest.open.items(), key=lambda item: (item[1]["severity"] != "alarm", item[1]["since_s"])
         )
@@ -150,7 +150,7 @@ def _findings(findings: Sequence[Finding]) -> str:
     rows = [
         [
             _tag(one.severity), _moment(one.window.from_s), _subject(f"{one.kind}: {one.subject}"),
-            escape(one.words), f'<span class="letters" style="white-space:nowrap">{one.id[:12]}</span>',
+            said(one.words), f'<span class="letters" style="white-space:nowrap">{one.id[:12]}</span>',
         ]
         for one in sorted(findings, key=lambda one: (-one.window.to_s, one.severity != "alarm"))[:MOST_FINDINGS]
     ]  # fmt: skip
@@ -187,13 +187,13 @@ def _drifts(windows: Sequence[WindowRecord], findings: Sequence[Finding], refere
     newest = next((one for one in reversed(windows) if one.sketches), windows[-1])
     for name in order:
         about = [one for one in findings if one.kind in DRIFTS and figure_of(one.kind, one.subject) == f"drift {name}"]
-        share = f"relied on for {importance[name]:.0%}" if name in importance else latest[name].method
+        share = f"relied on for {importance[name]:.0%}" if name in importance else latest[name].method.replace("_", " ")
         since = _since(windows[-1].open, about)
         head = f"<div class='head'><h3>{escape(name)}</h3><span class='kind'>{escape(share)}</span></div>"
         cards.append(
             f"<div class='card'>{head}"
             f"{_small(windows, f'drift {name}', about)}{_shape(newest, reference, name)}"
-            f"<div class='stats'>{escape(since[:260])}</div></div>"
+            f"<div class='stats'>{said(since[:260])}</div></div>"
         )
     words = "Distance from the test rows, window by window, with its interval; most important first. Below each:"
     grid = f'<div class="grid" style="margin-top:10px">{"".join(cards)}</div>'

@@ -19,6 +19,12 @@ def page() -> str:
     return drifted_page("shop<b>")
 
 
+def test_what_moved_is_told_with_an_arrow_that_no_line_breaks_in_two(page: str) -> None:
+    told = re.findall(r"median [\d.]+ \S+ [\d.]+", re.sub(r"<title>[^<]*</title>", "", page))
+    assert len(told) > 2
+    assert [one for one in told if "→" not in one] == []
+
+
 def test_it_says_what_drifted_since_when_and_what_it_did_to_the_metric(page: str) -> None:
     assert "price drifted by" in page
     assert "median" in page

@@ -9,9 +9,9 @@ import wave
 
 import numpy as np
 import pytest
-from mlratchet.models.profile.charts import figure, shown
+from mlratchet.models.profile.charts import figure, shown, sides_bar
 from mlratchet.models.profile.measure import SAMPLE, NumbersSeen, WordsSeen, edges_of
-from mlratchet.models.profile.page import data_page
+from mlratchet.models.profile.page import STYLE, data_page
 from PIL import Image
 
 from .conftest import Make, shop_row
@@ -97,6 +97,7 @@ def test_of_many_shards_some_are_looked_at_and_the_page_says_so(make: Make) -> N
 def test_the_page_holds_all_it_shows_and_escapes_what_people_wrote(make: Make) -> None:
     rows = [shop_row(number, note="<script>alert(1)</script>", land="<b>DE") for number in range(60)]
     page = data_page(make(rows).profile(reading="60 read <x>"), name="shop<i>")
+    assert "one word in all rows" in page
     assert "<script" not in page
     assert "&lt;script&gt;" in page
     assert not re.findall(r"(?:src|href)=\"(?!data:)", page)
@@ -147,3 +148,11 @@ def test_pictures_are_a_contact_sheet_and_sounds_spectrograms(make: Make) -> Non
 
 def test_figures_are_short() -> None:
     assert [figure(one) for one in (3.0, 1234567.0, 0.123456, 12345.678)] == ["3", "1,234,567", "0.1235", "12,345.7"]
+
+
+def test_the_sides_of_the_split_are_as_wide_as_the_page() -> None:
+    """A bar that ends before the cards above it looks like rows that are on no side."""
+    (most, beside) = map(int, re.findall(r"main\{max-width:(\d+)px;.*?padding:\d+px (\d+)px", STYLE)[0])
+    drawn = sides_bar({"train": 37, "validation": 9, "test": 14})
+    ends = [float(x) + float(wide) for x, wide in re.findall(r'<rect x="([\d.]+)" y="0" width="([\d.]+)"', drawn)]
+    assert max(ends) == pytest.approx(most - 2 * beside, abs=3)
