@@ -57,6 +57,7 @@ def predict_files(
     if url is None:
         raise ConfigurationError(f"no server for {pipeline!r}; `ratchet run {pipeline}` promotes and deploys one")
     with httpx.Client(base_url=url, timeout=TIMEOUT_S) as client:
+        refuse_unready(client, pipeline)
         described = asked(client, pipeline, "GET", "/openapi.json")
         takes = replace(takes_of(described), written=tables or TableWriting())
         instances = [one for file in files for one in instances_of(file, takes)]
@@ -103,6 +104,19 @@ def fitting(written: Sequence[bytes], most_bytes: int) -> int:
         if size > most_bytes:
             return max(1, count)
     return len(written)
+
+
+def refuse_unready(client: httpx.Client, pipeline: str) -> None:
+    """Raises ``InfrastructureError`` for a server that has no version yet: what it says of its model is of none."""
+    try:
+        reply = client.get("/ready", timeout=READY_S)
+    except httpx.HTTPError:
+        return  # what is asked of it next is told as it is
+    if reply.status_code == 503:
+        raise InfrastructureError(
+            f"{client.base_url} answers 503, it has no version to answer with ({reason_of(reply)}); see `ratchet logs "
+            f"serve-{pipeline}`"
+        )
 
 
 def limits_of(described: dict[str, Any]) -> dict[str, int]:

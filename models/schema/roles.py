@@ -46,7 +46,7 @@ class Label:
 
 
 def label_of(columns: Mapping[str, Guessed], asked: str | None) -> Label | None:
-    """As asked, else by name, else the last column that can be one; None where none can.
+    """As asked, else by name, else the last column that can be one, and is not named as an id; None where none can.
 
     Raises ``DataError`` with the nearest name for one that is not there, and for one that cannot be learnt.
     """
@@ -64,7 +64,9 @@ def label_of(columns: Mapping[str, Guessed], asked: str | None) -> Label | None:
             )
         return found
     named = [name for hint in LABEL_NAMES for name in columns if name.lower() == hint]
-    for name in [*named, *reversed(list(columns))]:
+    at_last = {name for name in columns if ID_NAME.search(name)}
+    by_place = [name for ids in (False, True) for name in reversed(list(columns)) if (name in at_last) is ids]
+    for name in [*named, *by_place]:
         reason = "by its name" if name in named else "the last column that can be one"
         found = _as_label(name, columns[name], f"{reason}; --label chooses another")
         if found is not None:

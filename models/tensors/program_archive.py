@@ -13,6 +13,7 @@ import io
 import json
 import pickletools
 import re
+import threading
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -63,6 +64,8 @@ NAMED = re.compile(r"(.*names?|target|as_operator|.*fqn)")  # a key whose text i
 # Of a symbol or an input, or a fraction, as a text
 NAME = re.compile(r"(?!.*__)[A-Za-z_][A-Za-z0-9_]{0,100}|-?[0-9]{1,40}([.][0-9]{1,60})?(e[+-]?[0-9]{1,3})?")
 
+_one_at_a_time = threading.Lock()  # torch keeps what it is reading in a global, and refuses a second one
+
 
 def refuse_other_than_tensors(archive: Path) -> None:
     """Raises ``SecurityError`` naming the first record of the archive that could be more than tensors and a graph."""
@@ -77,7 +80,7 @@ def read_program(archive: Path) -> torch.export.ExportedProgram:
     """The program of an archive, as it is asked, compiled and converted. Raises ``SecurityError`` as
     `refuse_other_than_tensors`, and for a program that writes to its own tensors; whoever asks has forbidden pickle."""
     refuse_other_than_tensors(archive)
-    program = zeroed(torch.export.load(archive))
+    program = _loaded(archive)
     for name, node in overwritten(program):
         raise SecurityError(
             f"{archive.name}: writes to its own {name[:100]!r} ({node.target}) when it is asked, so that an answer "
@@ -93,7 +96,12 @@ def as_stored(program: torch.export.ExportedProgram) -> torch.export.ExportedPro
     torch.export.save(program, held)
     _check("the exported program", held)
     held.seek(0)
-    return zeroed(torch.export.load(held))
+    return _loaded(held)
+
+
+def _loaded(archive: Path | io.BytesIO) -> torch.export.ExportedProgram:
+    with _one_at_a_time:
+        return zeroed(torch.export.load(archive))
 
 
 def is_plain_name(name: str) -> bool:

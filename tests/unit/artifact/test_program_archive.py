@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import threading
 import warnings
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -344,3 +346,22 @@ def test_a_program_that_writes_to_what_it_made_is_read(tmp_path: Path) -> None:
     archive = tmp_path / "model.pt2"
     torch.export.save(torch.export.export(Quiet().eval(), (torch.ones(4, 3),)), archive)
     assert read_program(archive).module()(torch.ones(4, 3)).shape == (4, 3)
+
+
+def test_programs_are_read_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch keeps what it is reading in a global, and refuses a second one: of several champions none was served."""
+    real, inside, overlapped = torch.export.load, threading.Lock(), threading.Event()
+
+    def alone(*given: Any) -> Any:
+        if not inside.acquire(blocking=False):
+            overlapped.set()
+            return real(*given)
+        overlapped.wait(0.3)  # as long as another thread could come in
+        found = real(*given)
+        inside.release()
+        return found
+
+    monkeypatch.setattr(torch.export, "load", alone)
+    with ThreadPoolExecutor(2) as pool:
+        assert len(list(pool.map(read_program, [GENUINE[0], GENUINE[0]]))) == 2
+    assert not overlapped.is_set()

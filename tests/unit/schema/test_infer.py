@@ -131,6 +131,16 @@ def test_the_label_is_the_one_asked_for_or_named_or_the_last() -> None:
     assert "the last column that can be one" in infer(table()).reasons["wahl"]
 
 
+def test_a_column_that_is_named_as_an_id_is_no_label_while_another_can_be_one() -> None:
+    ids = [str(n // 3) for n in range(ROWS)]
+    assert infer(table(id=ids).select(["x", "id"])).schema.label == "x"
+    assert infer(pa.table({"a": cycle("u", "v"), "id": ids})).schema.label == "a"
+    assert (
+        infer(pa.table({"a": [f"s{n}" for n in range(ROWS)], "z": X, "id": ids}).select(["z", "id"])).schema.label
+        == "z"
+    )
+
+
 def test_ids_groups_and_times_are_found() -> None:
     proposal = infer(
         pa.table(

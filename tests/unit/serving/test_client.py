@@ -342,8 +342,10 @@ def test_a_server_of_an_earlier_release_says_nothing_of_bytes() -> None:
 
 def test_what_a_server_refuses_or_cannot_answer_is_told(served: Slot, tmp_path: Path) -> None:
     (tmp_path / "row.json").write_text(json.dumps({"a": 1}))
-    with pytest.raises(InfrastructureError, match="503"):
-        predict_files("http://localhost", "quote", [tmp_path / "row.json"])
+    (tmp_path / "rows.csv").write_text("a,b\n1,2\n")  # of what it takes it says nothing yet
+    for name in ("row.json", "rows.csv"):
+        with pytest.raises(InfrastructureError, match=r"503, it has no version to answer with \(no champion yet"):
+            predict_files("http://localhost", "quote", [tmp_path / name])
     served.swap(sum_of(3, TABLE))
     with pytest.raises(DataError, match=r"instances\[0\].b"):
         predict_files("http://localhost", "quote", [tmp_path / "row.json"])
