@@ -73,7 +73,7 @@ class Answering:
     async def close(self) -> None:
         """Answer what is under way, then end."""
         await self._batcher.stop()
-        self._reader.shutdown()
+        self._reader.shutdown(wait=False)  # what it is at, if anything, nobody waits for any more
 
     async def answer(self, asked: Asked) -> Reply:
         """The answer to one request; 4xx names the field."""

@@ -143,7 +143,11 @@ class Endpoint:
     async def explain(self, request: Request) -> ASGIApp:
         """Why one example is answered as it is."""
         asked = Asked(request.scope, request.receive, request.state.request_id, EXPLAIN)
-        return await self._explaining.reply(asked)
+        self._under_way += 1
+        try:
+            return await self._explaining.reply(asked)
+        finally:
+            self._under_way -= 1
 
     async def try_it(self, _: Request) -> ASGIApp:
         """A page with a form of its fields."""

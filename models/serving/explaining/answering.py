@@ -34,9 +34,9 @@ class Explaining:
         return await self._answering.replied(asked, self._reply)
 
     def close(self) -> None:
-        """End."""
+        """End; an explanation that nobody waits for any more ends by itself."""
         if self._thread is not None:
-            self._thread.shutdown(cancel_futures=True)
+            self._thread.shutdown(wait=False)
 
     async def _reply(self, asked: Asked) -> Reply:
         asked.variant = self._answering.routed(asked)

@@ -14,13 +14,15 @@ from mlratchet.models.serving import answering
 from mlratchet.models.serving.answering import SHORT_BYTES
 from mlratchet.models.serving.aside import aside
 from mlratchet.models.serving.asked import ClientGoneError
+from mlratchet.models.serving.config import ServingConfig
+from mlratchet.models.serving.endpoint import Endpoint
 from mlratchet.models.serving.explaining.answering import MOST_AT_ONCE
 from mlratchet.models.serving.predictor import Predictor
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.slot import Slot
 from starlette.types import Message
 
-from tests.unit.serving.conftest import TABLE, app_of, served
+from tests.unit.serving.conftest import TABLE, app_of, served, sum_of
 
 ROW = b'{"a": 1, "b": 2}'
 PATIENCE_S = 60.0
@@ -63,6 +65,13 @@ class Slow:
         slot = Slot()
         slot.swap(Predictor(version=3, generation=3, signature=TABLE, model=self))
         return app_of(slot)
+
+
+def steady_slot() -> Slot:
+    """Of another pipeline."""
+    slot = Slot()
+    slot.swap(sum_of(1, TABLE))
+    return slot
 
 
 def test_who_only_begins_to_send_takes_no_place_of_an_explanation() -> None:
@@ -133,6 +142,56 @@ def test_what_waits_to_be_read_is_dropped_with_its_client() -> None:
 
     assert asyncio.run(scenario()) == "first"
     assert done == ["first"]
+
+
+def test_a_pipeline_that_ends_answers_its_explanations_and_others_meanwhile() -> None:
+    model = Slow()
+
+    async def scenario() -> list[int]:
+        app = model.app()
+        app.take_up(Endpoint("other", steady_slot(), ServingConfig(), metrics=app.metrics))
+        clients = [Client("/explain", ROW) for _ in range(2)]
+        other = Client("/predict", ROW)
+        other.scope["path"] = "/other/predict"
+        async with asyncio.timeout(PATIENCE_S):
+            asking = [asyncio.create_task(app(one.scope, one.receive, one.send)) for one in clients]
+            await asyncio.get_running_loop().run_in_executor(None, model.inside.wait, PATIENCE_S)
+            dropped = app.drop("m")
+            assert dropped is not None
+            ending = asyncio.create_task(app.ended(dropped))
+            await app(other.scope, other.receive, other.send)
+            assert not ending.done()
+            model.go.set()
+            await asyncio.gather(*asking, ending)
+        await app.close()
+        return [one.status for one in (*clients, other)]
+
+    assert asyncio.run(scenario()) == [200, 200, 200]
+
+
+def test_a_pipeline_ends_though_its_threads_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody waits for any more may last as long as a user's code does."""
+    go, inside, over = threading.Event(), threading.Event(), threading.Event()
+
+    def lasts(*_: Any) -> Any:
+        inside.set()
+        go.wait(PATIENCE_S)
+        over.set()
+        raise BadRequestError("body", "whatever it is")
+
+    monkeypatch.setattr(answering, "read_aside", lasts)
+
+    async def scenario() -> None:
+        app, client = Slow().app(), Client("/predict", ROW + b" " * SHORT_BYTES)
+        asking = asyncio.create_task(app(client.scope, client.receive, client.send))
+        await asyncio.get_running_loop().run_in_executor(None, inside.wait, PATIENCE_S)
+        client.left.set()
+        await asking
+        await app.close()
+        assert not over.is_set(), "it waited for the thread"
+
+    asyncio.run(scenario())
+    go.set()
 
 
 def test_a_long_body_is_not_read_for_a_client_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
