@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,8 +34,8 @@ class LogSource:
     keys: Keys
     pipeline: str
     labels: LabelsConfig
-    brought: pa.Table | None = None
-    """Labels that were brought as objects."""
+    brought: Callable[[], pa.Table | None] = lambda: None
+    """Labels that were brought as objects. Asked only where a window is measured: it reads every one of them."""
 
     @property
     def after_s(self) -> float:
@@ -137,7 +138,7 @@ def _labels(source: LogSource, watched: Watched, span_s: Edges, at_s: float) -> 
     )  # fmt: skip
     rows = stretch.table.filter(_of_clients(stretch.table))
     found = labelled(
-        replace(stretch, table=rows), source.store, source.keys, source.labels, now_s=at_s, brought=source.brought
+        replace(stretch, table=rows), source.store, source.keys, source.labels, now_s=at_s, brought=source.brought()
     )
     problems = (*stretch.problems, *found.problems)
     return _Labels(

@@ -78,10 +78,11 @@ def _place(seed: str, request: str, row: int) -> float:
 
 def withheld(requests: Sequence[LabelRequest], rule: LabellingRule, at_s: float) -> str:
     """Why there is no request by itself now; empty where there may be one."""
-    past = sorted(one.at_s for one in requests if one.finding)
-    if past and at_s - past[-1] < rule.cooldown:
-        return f"{at_s - past[-1]:.0f} s after the last, and the cooldown is {rule.cooldown:.0f} s"
-    if sum(at_s - one < WEEK_S for one in past) >= rule.budget_per_week:
+    ages_s = [at_s - one.at_s for one in requests if one.finding]
+    newest_s = min(ages_s, key=abs, default=rule.cooldown)  # what is far ahead is of a clock that was wrong
+    if abs(newest_s) < rule.cooldown:
+        return f"{newest_s:.0f} s after the last, and the cooldown is {rule.cooldown:.0f} s"
+    if sum(abs(age_s) < WEEK_S for age_s in ages_s) >= rule.budget_per_week:
         return f"the budget of {rule.budget_per_week} requests in seven days is used"
     return ""
 

@@ -127,14 +127,14 @@ def reads_labels(finding: Finding) -> bool:
 def _labels_since(finding: Finding, source: LogSource) -> int:
     """Rows about which a finding may speak that have a brought label of after its window: each is as old as its object,
     which may have been uploaded again."""
-    if source.brought is None:
+    if (brought := source.brought()) is None:
         return 0
     window, due_s = finding.window, finding.window.to_s - source.after_s
     asked = read_log(
         source.store, source.keys, source.pipeline, version=finding.version, columns=("request_id",),
         since_s=due_s - 2 * (window.to_s - window.from_s), until_s=due_s,
     )  # fmt: skip
-    later = source.brought.filter(pc.greater(source.brought["label_s"], window.to_s))["request_id"]
+    later = brought.filter(pc.greater(brought["label_s"], window.to_s))["request_id"]
     return int(pc.sum(pc.is_in(asked.table["request_id"], later)).as_py() or 0)
 
 

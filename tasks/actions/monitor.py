@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -106,7 +105,7 @@ def take_up(adapters: Adapters, name: str, *, now_s: float | None = None) -> Loo
 def ask_for_labels(adapters: Adapters, name: str, rows: int) -> LabelsAsked:
     """By a person: of the champion's answers that have time left for a label. Raises ``ConfigurationError``."""
     require_pipeline(adapters, name)
-    watch, head, now = WatchedLog(adapters, name), adapters.ledger.head(name), time.time()
+    watch, head, now = WatchedLog(adapters, name), adapters.ledger.head(name), earlier_clock_s(adapters.store)
     if head is None:
         raise ConfigurationError(f"{name}: no version was promoted, so nobody answered anything")
     settled_s = list_log(adapters.store, adapters.keys, name, since_s=now - watch.source.after_s, until_s=now).settled_s
@@ -118,7 +117,7 @@ def ask_for_labels(adapters: Adapters, name: str, rows: int) -> LabelsAsked:
 
 def labels_in_doubt(adapters: Adapters, name: str) -> list[str]:
     """What findings of late make the policy ask for, one line each; whoever looked when they were made."""
-    watch, now = WatchedLog(adapters, name), time.time()
+    watch, now = WatchedLog(adapters, name), earlier_clock_s(adapters.store)
     if watch.config.labelling is None:
         return []
     late = [one for one in findings_of(adapters.store, name) if one.at_s > now - watch.source.after_s]

@@ -77,12 +77,15 @@ def start_wanted(adapters: Adapters, *, now_s: float | None = None, patience_s: 
     ]
     if not wanted:
         return []
-    with get_client(sync_client=True) as client:
-        for request in wanted:
-            if not is_queued(client, request):
-                run_id = start(client, request, tries=len(runs_of(adapters.store, request.finding)))
-                if run_id:
-                    lines.append(f"{request.pipeline}: run {run_id} was started because of {request.finding[:12]}")
+    try:
+        with get_client(sync_client=True) as client:
+            for request in wanted:
+                if not is_queued(client, request):
+                    run_id = start(client, request, tries=len(runs_of(adapters.store, request.finding)))
+                    if run_id:
+                        lines.append(f"{request.pipeline}: run {run_id} was started because of {request.finding[:12]}")
+    except (httpx.HTTPError, RuntimeError) as error:  # as in `announce`: the next look starts what this one could not
+        logger.warning("%d retrain(s) are wanted, and Prefect takes no run: %s", len(wanted), error)
     return lines
 
 

@@ -24,7 +24,7 @@ from mlratchet.models.data.records import NO_RECORDS, Records
 from mlratchet.models.data.rejects import Rejects, Without
 from mlratchet.models.data.row_index import input_columns
 from mlratchet.models.data.rules import follow, refuse_errors
-from mlratchet.models.data.snapshot import Snapshot, folder_of
+from mlratchet.models.data.snapshot import Snapshot, folder_of, load_snapshot
 from mlratchet.models.data.split import IN_GAP, Sides, divided
 from mlratchet.models.errors import DataError, RatchetError
 from mlratchet.models.evaluation.slices import require_columns
@@ -197,16 +197,19 @@ def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Inspection:
         schema=run.spec.example_schema,
         batch=run.spec.train.global_batch_size,
         now_s=time.time(),
-        delivered_s=newest_object_s(run) if AGE in measures else None,
+        delivered_s=newest_object_s(run, work.snapshot_id) if AGE in measures else None,
         reference=profile_of_dataset(store, incumbent.dataset_id) if incumbent else None,
         outputs=unseen_outputs(run, incumbent) if incumbent and NOISE in measures else None,
     )
 
 
-def newest_object_s(run: Run) -> float | None:
-    """When the newest object of the source was delivered, by the store's clock; one listing."""
-    listed = run.raw.list(folder_of(run.spec.source.prefix))
-    return max((info.modified_s for info in listed), default=None)
+def newest_object_s(run: Run, snapshot_id: str) -> float | None:
+    """When the newest object of a snapshot was delivered, by the store's clock: one listing. What came since is in no
+    snapshot yet, and nobody has looked at it."""
+    folder = folder_of(run.spec.source.prefix)
+    taken = {(folder + one.key, one.size_bytes) for one in load_snapshot(run.adapters.store, snapshot_id).objects}
+    listed = run.raw.list(folder)
+    return max((info.modified_s for info in listed if (info.key, info.size_bytes) in taken), default=None)
 
 
 def unseen_outputs(run: Run, champion: Registration) -> Outputs | None:

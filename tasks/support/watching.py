@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,8 @@ class WatchedLog:
         """Its log."""
         return LogSource(
             store=self.adapters.store, keys=self.adapters.keys, pipeline=self.name,
-            labels=self.spec.serving.labels or LabelsConfig(), brought=brought(self.adapters, self.spec.serving.labels),
+            labels=self.spec.serving.labels or LabelsConfig(),
+            brought=cache(partial(brought, self.adapters, self.spec.serving.labels)),
         )  # fmt: skip
 
     @property

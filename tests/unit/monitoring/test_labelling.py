@@ -159,6 +159,7 @@ def test_cooldown_and_budget_count_requests_by_itself_alone() -> None:
     assert withheld([made(95.0, "")], rule, 100.0) == ""
     assert "cooldown" in withheld([made(95.0)], rule, 100.0)
     assert "budget of 2" in withheld([made(50.0), made(60.0)], rule, 100.0)
+    assert withheld([made(365 * 86_400.0)], rule, 100.0) == ""  # by a clock that was far ahead
     assert withheld([made(50.0), made(60.0)], rule, 100.0 + 7 * 86_400) == ""
 
 

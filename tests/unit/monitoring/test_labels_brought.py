@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import pyarrow as pa
 import pytest
 from mlratchet.models.inference_log.columns import LABELS
 from mlratchet.models.monitoring.finding import Finding, findings_of
+from mlratchet.models.monitoring.following import look
 from mlratchet.models.monitoring.verifying import verify_finding
 from mlratchet.models.monitoring.window import windows_of
 
@@ -28,9 +30,10 @@ def site_with(*minutes: Traffic, again: list[Label] | None = None) -> Site:
     return site
 
 
-def as_objects(labels: list[Label]) -> pa.Table:
+def as_objects(labels: list[Label]) -> Callable[[], pa.Table]:
     columns: list[Any] = [list(one) for one in zip(*labels, strict=True)]
-    return pa.table([*columns, ["labels/day.csv"] * len(labels)], schema=LABELS)
+    table = pa.table([*columns, ["labels/day.csv"] * len(labels)], schema=LABELS)
+    return lambda: table
 
 
 def worse() -> list[Traffic]:
@@ -67,7 +70,7 @@ def test_an_object_that_is_uploaded_again_makes_no_finding_a_forgery(site: Site)
     known = site.source
     later = [
         (one["request_id"], one["row"], one["label"], one["label_s"] + 60 * MINUTE)
-        for one in known.brought.to_pylist()  # type: ignore[union-attr]  # see site_with
+        for one in known.brought().to_pylist()  # type: ignore[union-attr]  # see site_with
     ]
     told = verify_finding(alarm, replace(known, brought=as_objects(later)), site.store, site.watched)
     assert told.outcome == "cannot"
@@ -78,7 +81,7 @@ def test_an_object_that_is_uploaded_again_makes_no_finding_a_forgery(site: Site)
 
 def test_a_label_that_comes_later_excuses_nothing_that_rests_on_no_label(site: Site) -> None:
     alarm = alarm_of(site)
-    rows = site.source.brought.to_pylist()  # type: ignore[union-attr]  # see site_with
+    rows = site.source.brought().to_pylist()  # type: ignore[union-attr]  # see site_with
     held = [(one["request_id"], one["row"], one["label"], one["label_s"]) for one in rows]
     again = [(request, row, said, at_s + 60 * MINUTE) for request, row, said, at_s in held]
     later = replace(site.source, brought=as_objects([*held, *again]))
@@ -89,7 +92,17 @@ def test_a_label_that_comes_later_excuses_nothing_that_rests_on_no_label(site: S
 
 def test_labels_of_other_requests_that_come_later_excuse_nothing(site: Site) -> None:
     edited = alarm_of(site).model_copy(update={"effect": 0.4})
-    rows = site.source.brought.to_pylist()  # type: ignore[union-attr]  # see site_with
+    rows = site.source.brought().to_pylist()  # type: ignore[union-attr]  # see site_with
     held = [(one["request_id"], one["row"], one["label"], one["label_s"]) for one in rows]
     later = as_objects([*held, ("of another day", 0, "yes", site.now_s + 60 * MINUTE)])
     assert verify_finding(edited, replace(site.source, brought=later), site.store, site.watched).outcome == "differs"
+
+
+def test_a_look_at_which_no_window_has_ended_reads_no_label(site: Site) -> None:
+    def read() -> pa.Table:
+        raise AssertionError("every object with labels was read")
+
+    assert look(
+        replace(site.source, brought=read), site.store, site.config, site.watched, promoted_s=0.0, now_s=site.now_s,
+        late_s=600.0,
+    ) == []  # fmt: skip

@@ -138,6 +138,7 @@ def test_an_event_that_is_lost_is_caught_by_the_next_look_at_what_is_wanted(adap
     prefect.down = True
     publish_finding(adapters.store, finding())
     look(adapters)
+    assert start_wanted(adapters, now_s=NOW + 60) == []  # no look fails for it
     prefect.down = False
     assert start_wanted(adapters, now_s=NOW + 1) == []  # an event may still be under way
     (line,) = start_wanted(adapters, now_s=NOW + 60)

@@ -11,6 +11,7 @@ import pytest
 from mlratchet.flows.holding import stop_if_held, tell_holds
 from mlratchet.flows.runs.report import Report
 from mlratchet.infra.storage.memory import MemoryStore
+from mlratchet.models.data.snapshot import snapshot_id, take_snapshot
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, SecurityError
 from mlratchet.models.monitoring.actions import Act, FindingAnswer
@@ -23,7 +24,7 @@ from mlratchet.tasks.support.holds import questions_of
 FINDING = "f" * 64
 REASON = "the sensor was replaced"
 DATA = GateRun(id="g", gate="data", work_key="w", verdict="pass", decision="d" * 64)
-WORK: Any = SimpleNamespace(snapshot_id="s" * 64)
+WORK: Any = SimpleNamespace(snapshot_id=snapshot_id(()))  # until something is delivered
 
 
 @pytest.fixture
@@ -49,6 +50,7 @@ def deliver(run: Any, book: HoldBook, after_s: float) -> None:
     run.raw.put("d/rows.csv", b"x")
     info = replace(run.raw.head("d/rows.csv"), modified_s=written_s + after_s)
     run.raw.list = lambda prefix="", **_: iter([info])
+    WORK.snapshot_id = take_snapshot(run.raw, run.adapters.store, prefix="d/").id
 
 
 def test_a_run_that_nothing_holds_goes_on_and_says_nothing(run: Any) -> None:
@@ -74,7 +76,18 @@ def test_a_later_delivery_that_passed_the_data_gate_ends_it_by_that_decision(run
     stop_if_held(run, WORK, DATA, report)
     assert report.facts["lifted"] == [FINDING]
     lift = book.entries("digits")[-1]
-    assert (lift.action, lift.decision, lift.snapshot, lift.actor) == ("lift", "d" * 64, "s" * 64, "ada")
+    assert (lift.action, lift.decision, lift.snapshot, lift.actor) == ("lift", "d" * 64, WORK.snapshot_id, "ada")
+
+
+def test_a_delivery_that_came_while_an_earlier_one_was_read_is_not_answered_for_by_that_one(run: Any) -> None:
+    book = hold(run)
+    deliver(run, book, -60.0)
+    (judged,) = run.raw.list()
+    unseen = replace(judged, key="d/later.csv", modified_s=judged.modified_s + 120.0)
+    run.raw.list = lambda prefix="", **_: iter([judged, unseen])
+    with pytest.raises(GateRefusedError, match="is held since"):
+        stop_if_held(run, WORK, DATA, Report(run_id="r", pipeline="digits"))
+    assert len(book.standing("digits")) == 1
 
 
 def test_a_run_that_had_nothing_to_do_says_that_its_pipeline_is_held(run: Any) -> None:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from mlratchet.models.identity import lease
 from mlratchet.models.monitoring.window import windows_of
 from mlratchet.tasks.actions import monitor
 
@@ -36,7 +37,7 @@ def take_up(site: Site, monkeypatch: pytest.MonkeyPatch, *, ours_s: float, store
     monkeypatch.setattr(site.raw, "head", lambda key: SimpleNamespace(**{**vars_of(head(key)), "modified_s": stores_s}))
     monkeypatch.setattr(monitor, "WatchedLog", Log)
     monkeypatch.setattr(monitor, "look_at_trainings", lambda *_: [])
-    monkeypatch.setattr(monitor.time, "time", lambda: ours_s)
+    monkeypatch.setattr(lease.time, "time", lambda: ours_s)
     monitor.take_up(SimpleNamespace(store=site.store), "shop")  # type: ignore[arg-type]  # of it the store
     return len(windows_of(site.store, "shop"))
 
