@@ -212,12 +212,26 @@ def child_environment(settings: Settings) -> dict[str, str]:
     if settings.mlflow_username and settings.mlflow_password:
         environment["MLFLOW_TRACKING_USERNAME"] = settings.mlflow_username
         environment["MLFLOW_TRACKING_PASSWORD"] = settings.mlflow_password.get_secret_value()
+    environment |= past_proxies(os.environ)
     if settings.prefect_auth:
         auth = settings.prefect_auth.get_secret_value()
         environment["PREFECT_API_AUTH_STRING"] = auth
         # Prefect's client sends the other one with HTTP and with one of its three WebSockets
         environment["PREFECT_CLIENT_CUSTOM_HEADERS"] = json.dumps({"Authorization": basic(auth)})
     return environment
+
+
+OUR_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+
+def past_proxies(environment: Mapping[str, str]) -> dict[str, str]:
+    """Where a proxy is named, what is asked of this machine itself, passwords among it, does not go there. Nothing
+    where none is."""
+    if not any(name.lower().endswith("_proxy") and name.lower() != "no_proxy" for name in environment):
+        return {}
+    named = ",".join(environment.get(name, "") for name in ("no_proxy", "NO_PROXY"))
+    hosts = dict.fromkeys([*filter(None, (one.strip() for one in named.split(","))), *OUR_HOSTS])
+    return dict.fromkeys(("no_proxy", "NO_PROXY"), "*" if "*" in hosts else ",".join(hosts))
 
 
 TEMPORARY_ROOT = "RATCHET_TEMPORARY"
@@ -316,8 +330,9 @@ def store_environment(settings: Settings, access: SecretStr | None, secret: Secr
 
 
 def base_environment() -> dict[str, str]:
-    """A copy of this process's environment, without a foreign stack's addresses."""
-    return {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "AWS_"))}
+    """A copy of this process's environment, without a foreign stack's addresses, and with no proxy before our own."""
+    found = {k: v for k, v in os.environ.items() if not k.startswith(("PREFECT_", "MLFLOW_", "AWS_"))}
+    return found | past_proxies(found)
 
 
 def process_environment() -> dict[str, str]:

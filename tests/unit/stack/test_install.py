@@ -7,12 +7,15 @@ import os
 import stat
 import subprocess
 import sys
+import urllib.parse
+import urllib.request
 from pathlib import Path
 
 import pytest
 from mlratchet.infra.machine.free_ports import remembered_ports
 from mlratchet.infra.project_path import project_folders
 from mlratchet.infra.settings import (
+    base_environment,
     basic,
     child_environment,
     find_home,
@@ -160,3 +163,25 @@ def test_a_file_of_ours_that_was_damaged_is_named_and_what_runs_can_be_ended(tmp
             ask(home)
         assert (home / name).read_text() == held
         assert clear_leftovers(home) == 0
+
+
+@pytest.mark.parametrize("named", ["http_proxy", "HTTPS_PROXY", "ALL_PROXY"])
+def test_no_proxy_stands_before_the_stacks_own_services(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    """A company's proxy does not reach this machine, and would be told every password."""
+    install(tmp_path, auth=None)
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    settings = load_settings(tmp_path)
+    assert "no_proxy" not in child_environment(settings)
+    monkeypatch.setenv(named, "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "intern.example")
+    told = [child_environment(settings), base_environment()]
+    told += [one.environment for one in services(settings, tmp_path) if one.name in ("worker", "prefect", "mlflow")]
+    for environment in told:
+        monkeypatch.setenv("no_proxy", environment["no_proxy"])
+        assert environment["no_proxy"] == environment["NO_PROXY"] == "intern.example,127.0.0.1,localhost,::1"
+        for asked in (settings.s3_endpoint_url, settings.prefect_api_url, settings.mlflow_tracking_uri):
+            assert urllib.request.proxy_bypass(urllib.parse.urlsplit(str(asked)).netloc)
+        monkeypatch.delenv("no_proxy")
