@@ -53,6 +53,7 @@ class Audit:
     ) -> None:
         self._store, self._open_bucket, self._trusted, self._depth = store, open_bucket, trusted, depth
         self._verified: set[str] = set()  # digests of decisions
+        self._named: set[str] = set()  # of those that an entry rests on, whether they verify or not
         self._shared = SharedReads()
         self.report = AuditReport(name=name, bucket=store.bucket)
 
@@ -100,7 +101,7 @@ class Audit:
         log_problems, log_notes = log_findings(self._store, self._trusted, report.name, files=self._depth.files)
         found = (*problems, *canary_problems, *log_problems)
         report.problems += [line for line in found if line not in report.problems]
-        report.notes += [*notes, *canary_notes, *log_notes]
+        report.notes += [line for line in (*notes, *canary_notes, *log_notes) if line not in report.problems]
         self._tell_erased()
         report.problems += cut_ends(self._store, self._trusted, report.name, ends or {})
         report.ends = chain_ends(self._store, self._trusted, report.name)
@@ -126,6 +127,7 @@ class Audit:
         for found in side_by_side(Behind.look, self._pieces(chain, after)):
             self.report.add(found)
             self._verified |= found.decisions
+            self._named |= found.named
 
     def _pieces(self, chain: Chain, after: int) -> Iterator[Behind]:
         """What is behind every entry later than generation `after`, and behind the newest whatever it is."""
@@ -156,14 +158,18 @@ class Audit:
             self._verified |= found.decisions
             unsigned += found.unsigned
         if unsigned:
+            what = (
+                "1 decision that promoted nothing has"
+                if unsigned == 1
+                else f"{unsigned} decisions that promoted nothing have"
+            )
             self.report.notes.append(
-                f"{unsigned} decisions that promoted nothing have no signature that is believed today: a run that was "
-                "cut off, or a key that was revoked"
+                f"{what} no signature that is believed today: a run that was cut off, or a key that was revoked"
             )
 
     def _unreached(self, since_s: float) -> Iterator[tuple[str, str]]:
         """Key and digest."""
-        reached = frozenset(self._verified)
+        reached = frozenset(self._verified | self._named)
         for info in self._store.list("decisions/"):
             match = DECISION.match(info.key)
             if match is None:

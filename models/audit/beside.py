@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
 from mlratchet.models.audit.foreign import foreign_answers, foreign_signatures
+from mlratchet.models.data.first_columns import changed_columns
 from mlratchet.models.errors import SecurityError
 from mlratchet.models.identity.keys import PublicKeys
 from mlratchet.models.identity.record_kinds import is_misnamed, kind_of
@@ -79,6 +80,7 @@ def beside(
     notes += _shortened([*foreign_answers(store, trusted, name)], "more answers that are nobody's")
     notes += _shortened([*foreign_signatures(store, trusted)], "more signatures that are nobody's")
     problems += broken_deployments(records, name) + broken_holds(records, name) + _gaps(store, ours)
+    problems += changed_columns(store, name, trusted)
     problems += missing_windows(records, name, numbers_in(ours, name))
     return problems, notes + _shortened(aside, "more objects aside")
 

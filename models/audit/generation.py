@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from mlratchet.models.audit.artifacts import read_manifest, read_registration, verify_bytes
+from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.document import Decision
 from mlratchet.models.decisions.judge_again import load_policy, replay
 from mlratchet.models.decisions.signature import Context
@@ -33,6 +35,9 @@ class Findings:
 
     problems: list[str] = field(default_factory=list)
     decisions: set[str] = field(default_factory=set)  # digests, signature and digest verified
+    named: set[str] = field(
+        default_factory=set
+    )  # digests of decisions that the entry rests on, whether they verify or not
     files: int = 0
     replayed: int = 0
     retired: list[int] = field(default_factory=list)
@@ -84,6 +89,7 @@ class Behind:
         """Everything behind the entry."""
         found = Findings()
         entry = self.entries[self.generation - 1]
+        found.named |= self._rests_on(entry.decision)
         decision = found.keep(lambda: verify_entry(self.store, self.entries, self.generation, self.context))
         if decision is not None:
             found.decisions.add(entry.decision)
@@ -92,6 +98,13 @@ class Behind:
         if self.artifact:
             found.keep(lambda: self._artifact(entry, found))
         return found
+
+    def _rests_on(self, digest: str) -> set[str]:
+        """Digests of an entry's decision and of those that it names, also where a signature does not verify."""
+        with suppress(SecurityError):
+            named = load_decision(self.store, digest).get("digests") or {}
+            return {digest, *(one for name, one in named.items() if name.startswith("gate."))}
+        return {digest}
 
     def _gates(self, champion: Decision, found: Findings) -> None:
         again = self.depth.replay

@@ -20,6 +20,7 @@ from mlratchet.models.ports.storage import ObjectExists, ObjectNotFound, ObjectS
 from mlratchet.models.schema.numbers import Mark
 from mlratchet.models.schema.time_formats import check_format
 
+MOST_DIGITS = 9  # of a number in a name; Python reads no whole number of some thousand
 MARKS: Mapping[str, Mark] = {"": "", ".": ".", ",": ","}
 
 
@@ -94,6 +95,24 @@ def find_first_columns(
     if found.pipeline != pipeline:
         raise SecurityError(f"{where}: holds the columns of {found.pipeline}; it was changed")
     return found
+
+
+def changed_columns(store: ObjectStore, pipeline: str, trusted: TrustedKeys) -> list[str]:
+    """A line for each object in their place that does not hold them, in words that name it."""
+    first, later = columns_key(pipeline), f"columns/{pipeline}/"
+    keys = [first] if store.exists(first) else []
+    problems = []
+    for key in (*keys, *(info.key for info in store.list(later))):
+        digits = "1" if key == first else key.removeprefix(later).removesuffix(".json")
+        number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < MOST_DIGITS else 0
+        if key != columns_key(pipeline, number):
+            problems.append(f"{store.bucket}/{key}: is not the name of columns of a delivery")
+            continue
+        try:
+            find_first_columns(store, pipeline, trusted, number=number)
+        except SecurityError as error:
+            problems.append(str(error))
+    return problems
 
 
 def _format(text: Any) -> str:

@@ -92,7 +92,7 @@ def _verify(store: ObjectStore, digest: str, context: Context, role: Role) -> tu
                 purpose="decision",
                 role=role,
                 at_s=at_s,
-                what=what,
+                what=f"{what}: {store.bucket}/{key}",
                 anchored=context.anchored(signature.key_id),
             )
         except ObjectNotFound:

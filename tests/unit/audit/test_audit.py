@@ -255,7 +255,20 @@ def test_decisions_that_promoted_nothing_are_counted_or_noted(world: World) -> N
     report = world.audit()
     assert report.passed
     assert report.decisions == 13
-    assert "1 decisions that promoted nothing have no signature" in report.notes[0]
+    assert "1 decision that promoted nothing has no signature" in report.notes[0]
+
+
+@pytest.mark.parametrize("gate", ["champion", "staging"])
+def test_a_signature_behind_an_entry_is_told_once_and_by_its_name(world: World, gate: str) -> None:
+    """As what it is: no note says that its decision promoted nothing."""
+    head = world.ledger.entries("digits")[-1].decision
+    digest = head if gate == "champion" else load_decision(world.store, head)["digests"][f"gate.{gate}"]
+    key = f"signatures/{digest}/{world.keys.signer().key_id}.json"
+    other = next(one.key for one in world.store.list("signatures/") if one.key != key)
+    world.store.put(key, world.store.get(other))
+    report = world.audit()
+    assert [line for line in report.problems if f"store/{key}" in line] == report.problems != []
+    assert report.notes == []
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from mlratchet.models.data.first_columns import FirstColumns, columns_key, publish_first_columns
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.record_kinds import KINDS, kind_of
 from mlratchet.models.identity.signed_records import RecordStore, signed_record
@@ -125,3 +126,36 @@ def test_a_chain_of_holds_that_is_not_whole_is_a_problem(world: World) -> None:
     assert world.audit().passed
     world.store.delete(hold_key("digits", 2))
     assert any("does not follow entry 1" in line for line in world.audit().problems)
+
+
+def test_columns_of_a_first_delivery_that_were_changed_or_planted_are_a_problem(world: World) -> None:
+    """They say who a row without an id is: runs end where they do not verify, so an audit is not silent."""
+    for number, columns in enumerate((("a", "b"), ("c",)), 1):
+        first = FirstColumns(pipeline="digits", columns=columns, snapshot_id="s", at_s=1.0)
+        publish_first_columns(world.store, first, world.keys.signer(), world.keys.trusted(), number=number)
+    assert world.audit().passed
+    first, second = columns_key("digits"), columns_key("digits", 2)
+    for key, planted in (
+        (first, world.store.get(first).replace(b'\\"a\\"', b'\\"x\\"')), (second, world.store.get(first)),
+        (first, b"{}"),
+        (columns_key("digits", 3), b"{}"), ("columns/digits/x.json", b"{}"), ("columns/digits/02.json", b"{}"),
+    ):  # fmt: skip
+        there = world.store.get(key) if world.store.exists(key) else None
+        assert planted != there
+        world.store.put(key, planted)
+        (problem,) = world.audit().problems
+        assert f"store/{key}: " in problem
+        world.store.delete(key)
+        if there is not None:
+            world.store.put(key, there)
+    world.store.put("columns/digits-2.json", b"{}")  # of another pipeline
+    assert world.audit().passed
+
+
+def test_what_is_a_problem_is_no_note_as_well(world: World) -> None:
+    records = RecordStore(world.store, world.keys)
+    publish_deployment(records, "digits", "a", actor="a", at_s=1.0)
+    world.store.put(deployment_key("digits", 1), world.store.get(deployment_key("digits", 1)).replace(b'"a"', b'"b"'))
+    report = world.audit()
+    assert len(report.problems) == 1
+    assert report.notes == []
