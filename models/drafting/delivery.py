@@ -199,7 +199,8 @@ def _jsonl(file: Path) -> DraftSample:
 
 
 def _fasta(file: Path) -> DraftSample:
-    """Without the descriptions: what they tell as name=value are columns."""
+    """Without the descriptions, of which what they tell as name=value are columns, and without qualities: as a text
+    each would be words of its own."""
     item = RawObject(key=file.name, size_bytes=file.stat().st_size, sha256="0" * 64)
     try:
         with file.open("rb") as packed:
@@ -207,7 +208,8 @@ def _fasta(file: Path) -> DraftSample:
     except UnreadableObjectError as error:
         raise DataError(str(error)) from error
     found = _as_read(Fasta(FastaOptions(prefix="/")), file, data, whole=True)
-    return replace(found, table=found.table.drop_columns(["description"]))
+    left_out = [name for name in ("description", "quality") if name in found.table.column_names]
+    return replace(found, table=found.table.drop_columns(left_out))
 
 
 def _as_read(reader: Format, file: Path, data: bytes, whole: bool) -> DraftSample:

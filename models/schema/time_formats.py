@@ -24,7 +24,7 @@ CODES: Mapping[str, str] = {  # code -> what it reads; each is a named group of 
     "b": rf"(?i:{'|'.join(one[:3] for one in MONTHS)})",
     "B": rf"(?i:{'|'.join(MONTHS)})",
     "H": r"\d{1,2}",
-    "I": r"\d{1,2}",
+    "I": r"(?:0?[1-9]|1[0-2])",
     "p": r"(?i:[ap]m)",
     "M": r"\d{2}",
     "S": r"\d{2}",

@@ -87,6 +87,7 @@ def test_what_the_formats_read_is_looked_at_and_a_manifest_beside_other_files_is
     found = look_at([tmp_path])  # the .json is what is known of them
     assert (found.kind, found.table["label"].to_pylist()) == ("letters", ["a", "b", "a", "b"])
     assert [one.name for one in found.others] == ["a.json"]
+    assert not {"description", "quality"} & {*found.table.column_names}
     parquet(tmp_path / "c.pq")
     assert look_at([tmp_path / "c.pq"]).kind == "parquet"
     (tmp_path / "d.fa.gz").write_bytes(gzip.compress(b">a\nACGT\n")[:-9])

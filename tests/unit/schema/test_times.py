@@ -178,6 +178,8 @@ def test_a_month_or_an_hour_that_does_not_exist_is_refused() -> None:
         "5-Jux-2024 1:00 AM",
     ]
     assert read(cells, "%d-%b-%Y %I:%M %p") == [None, None, "2024-06-05T00:30:00Z", None, None]
+    with pytest.raises(DataError, match="in no one format that is known"):  # clocks of 24 hours with PM behind
+        decided("05-Jan-2024 13:00 PM", "05-Jan-2024 11:00 AM")
     for form, words in (
         ("%d %b %m %Y", "has %m and %b, which say the same"),
         ("%d.%m.%Y %I:%M", "%I .* and %p .* need each other"),
