@@ -71,7 +71,7 @@ def test_schemathesis_finds_nothing(kind: str) -> None:
         for mode in modes if operation.path in ("/predict", "/explain") else modes[:1]:
 
             @hypothesis.given(case=operation.as_strategy(generation_mode=mode))
-            @hypothesis.settings(max_examples=20, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
+            @hypothesis.settings(max_examples=12, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
             def holds(case: schemathesis.Case) -> None:
                 check(case, *([A_SERVER_ERROR] if signature is None else []))
 
@@ -107,7 +107,7 @@ def test_schemathesis_finds_nothing_in_what_needs_a_token() -> None:
                 continue  # nothing of it can be wrong
 
             @hypothesis.given(case=operations[path].as_strategy(generation_mode=mode))
-            @hypothesis.settings(max_examples=30, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
+            @hypothesis.settings(max_examples=20, suppress_health_check=list(hypothesis.HealthCheck), deadline=None)
             def holds(case: schemathesis.Case) -> None:
                 check(case, A_SERVER_ERROR, *UNSAYABLE[:1], token=text)
 

@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from mlratchet.models.serving.reading.as_json import json_of
 from mlratchet.models.serving.reading.places import place_of, walked
@@ -45,6 +45,7 @@ def first_odd(document: Any) -> str | None:
 
 
 @given(written())
+@settings(max_examples=60)
 def test_first_number_that_is_not_finite_is_named_by_its_place(text: str) -> None:
     place = first_odd(json.loads(text, parse_int=float))
     if place is None:
@@ -55,6 +56,7 @@ def test_first_number_that_is_not_finite_is_named_by_its_place(text: str) -> Non
         assert "expected a finite number" in error.message
 
 
+@settings(max_examples=40)
 @given(written(), st.sampled_from(["", "}", ",", " x", '"']))
 def test_what_is_no_json_beside_an_odd_number_is_refused_as_such(text: str, end: str) -> None:
     """Of several odd numbers the first is named, whatever stands behind the second."""
