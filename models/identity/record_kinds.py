@@ -43,7 +43,7 @@ KINDS = (
     _kind("finding", r"findings/[^/]+/[0-9a-f]{64}\.json"),
     _kind("window", r"windows/[^/]+/(\d{8}|reference-[0-9a-f]{64})\.json"),
     _kind("hold", r"holds/[^/]+/\d{8}\.json"),
-    _kind("answer", r"answers/[^/]+/[0-9a-f]{64}(-resolved|-later|-told|-telling-\d+)?\.json"),
+    _kind("answer", r"answers/[^/]+/[0-9a-f]{64}(-resolved|-later(-\d+)?|-told|-telling-\d+)?\.json"),
     _kind("retrain", r"retrains/[^/]+(/[^/]+)?\.json"),
     _kind("adoption", r"adoptions/[^/]+/\d{8}\.json", "approver"),
     _kind("log-file", r"log/[^/]+/(feedback/)?chain/[^/]+/\d{8}\.json", "log"),

@@ -123,6 +123,8 @@ class FindingAnswer(StrictModel):
     """Seconds since the epoch."""
     later: bool = Field(default=False, exclude_if=lambda value: not value)
     """Of what the first answer withheld."""
+    turn: int = Field(default=1, ge=1, exclude_if=lambda value: value == 1)
+    """Which of the later answers: what several rules withheld may be done one after the other."""
 
 
 def rate_of_window_rules(rules: Iterable[ActionRule], window_s: float | None) -> float:
@@ -238,7 +240,10 @@ def decide_again(
         if acts:
             actions = tuple(acts[do] for do in ORDER if do in acts)
             pipeline, of = finding.pipeline, finding.id
-            made.append(FindingAnswer(pipeline=pipeline, finding=of, actions=actions, at_s=now_s, later=True))
+            turn = 1 + sum(one.later and one.finding == of for one in past)
+            made.append(
+                FindingAnswer(pipeline=pipeline, finding=of, actions=actions, at_s=now_s, later=True, turn=turn)
+            )
     return made
 
 

@@ -1,11 +1,14 @@
 """Answers in the bucket: `answers/<pipeline>/<finding>.json`, created before anything is done about a finding, so that
-whoever is killed in between leaves what the next one goes on with. Beside it lie the second answer, of what the first
-withheld (`-later`), a person's word on the finding (`-resolved`), and who told people of it (`telling.py`)."""
+whoever is killed in between leaves what the next one goes on with. Beside it lie later answers, of what the first
+withheld (`-later`, `-later-2`, ...), a person's word on the finding (`-resolved`), and who told people of it
+(`telling.py`)."""
 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator
+from itertools import count
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.errors import SecurityError
@@ -22,6 +25,7 @@ ANSWERS = "answers/"
 RESOLVED = "-resolved"
 LATER = "-later"
 TOLD, TELLING = "-told", "-telling-"
+ANSWER = re.compile(r"(?P<finding>[0-9a-f]+)(?P<later>-later(-(?P<turn>[1-9]\d{0,2}))?)?\.json")
 
 
 class Resolution(StrictModel):
@@ -41,23 +45,31 @@ def answer_key(pipeline: str, finding: str, suffix: str = "") -> str:
 
 
 def publish_answer(store: ObjectStore, answer: FindingAnswer) -> tuple[FindingAnswer, bool]:
-    """The answer that stands, and whether it is this one: of a finding there is one, and one later; first come."""
-    key = answer_key(answer.pipeline, answer.finding, LATER if answer.later else "")
+    """The answer that stands, and whether it is this one: of a finding there is one, and one of each later turn; first
+    come."""
+    turn = answer.turn if answer.later else 0
+    key = answer_key(answer.pipeline, answer.finding, _suffix(turn))
     try:
         store.create(key, canonical_json(answer.model_dump(mode="json")))
     except ObjectExists:
-        return load_answer(store, answer.pipeline, answer.finding, later=answer.later), False
+        return load_answer(store, answer.pipeline, answer.finding, turn=turn), False
     return answer, True
 
 
-def load_answer(store: ObjectStore, pipeline: str, finding: str, *, later: bool = False) -> FindingAnswer:
-    """Raises ``ObjectNotFound`` where there is none of ours, ``SecurityError`` for one that was changed."""
-    key = answer_key(pipeline, finding, LATER if later else "")
+def _suffix(turn: int) -> str:
+    """Of the first answer (0) and of those that came later, the first of them without a number."""
+    return f"{LATER}-{turn}" if turn > 1 else LATER if turn else ""
+
+
+def load_answer(store: ObjectStore, pipeline: str, finding: str, *, turn: int = 0) -> FindingAnswer:
+    """Raises ``ObjectNotFound`` where there is none of ours, ``SecurityError`` for one that was changed. `turn`: 0 of
+    the first answer, from 1 of those that came later."""
+    key = answer_key(pipeline, finding, _suffix(turn))
     try:
         found = FindingAnswer(**stored_document(store, key, "pipeline", "finding"))
     except ValidationError as error:
         raise SecurityError(f"{store.bucket}/{key}: is not an answer; it was changed") from error
-    if (found.pipeline, found.finding, found.later) != (pipeline, finding, later):
+    if (found.pipeline, found.finding, found.later * found.turn) != (pipeline, finding, turn):
         raise SecurityError(f"{store.bucket}/{key}: is about another finding; it was copied or changed")
     return found
 
@@ -65,11 +77,11 @@ def load_answer(store: ObjectStore, pipeline: str, finding: str, *, later: bool 
 def answers_of(store: ObjectStore, pipeline: str) -> Iterator[FindingAnswer]:
     """Every answer of a pipeline that verifies; what does not is not there."""
     for info in store.list(f"{ANSWERS}{pipeline}/"):
-        name = info.key.rpartition("/")[2].removesuffix(".json")
-        if name.endswith((RESOLVED, TOLD)) or TELLING in name:
+        name = ANSWER.fullmatch(info.key.rpartition("/")[2])
+        if name is None:
             continue
         try:
-            yield load_answer(store, pipeline, name.removesuffix(LATER), later=name.endswith(LATER))
+            yield load_answer(store, pipeline, name["finding"], turn=int(name["turn"] or 1) if name["later"] else 0)
         except (ObjectNotFound, SecurityError) as error:
             logger.warning("%s", error)
 
@@ -80,13 +92,15 @@ def said_about(store: ObjectStore, pipeline: str, finding: str) -> list[str]:
     Raises ``SecurityError`` for an answer that was changed.
     """
     lines = []
-    for later in (False, True):
+    for turn in count():
         try:
-            one = load_answer(store, pipeline, finding, later=later)
+            one = load_answer(store, pipeline, finding, turn=turn)
         except ObjectNotFound:
+            if turn:
+                break
             continue
         done = ", ".join(act.do for act in one.actions) or "nothing"
-        lines.append(f"{utc(one.at_s)}: {done}{'; at a later look' if later else ''}")
+        lines.append(f"{utc(one.at_s)}: {done}{'; at a later look' if turn else ''}")
         lines += [f"not done: {why}" for why in one.withheld]
     return lines
 

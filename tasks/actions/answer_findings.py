@@ -89,15 +89,10 @@ def withheld_still(
     now_s: float,
 ) -> list[tuple[Finding, FindingAnswer]]:
     """Alarms of late on the champion, and what rules over several windows act on, that go on in the newest window, of
-    whose answer something was withheld and that have no later one."""
+    whose first answer something was withheld."""
     store = adapters.store
     first = {one.finding: one for one in history if one.withheld and one.finding in findings}
-    later = {one.finding for one in history if one.later}
-    recent = [
-        (findings[name], answer)
-        for name, answer in first.items()
-        if name not in later and _may_act(findings[name], rules, now_s)
-    ]
+    recent = [(findings[name], answer) for name, answer in first.items() if _may_act(findings[name], rules, now_s)]
     head = adapters.ledger.head(pipeline) if recent else None
     newest = windows_of(store, pipeline, most=1) if head is not None else ()
     if head is None or not newest or newest[-1].generation != head.generation:

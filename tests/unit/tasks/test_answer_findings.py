@@ -10,6 +10,7 @@ from mlratchet.models.errors import RatchetError
 from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.lease import Lease
+from mlratchet.models.monitoring.answers import said_about
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, WindowSpan, publish_finding
 from mlratchet.models.monitoring.retraining import load_request, runs_of
@@ -239,6 +240,27 @@ def test_a_rule_over_windows_of_a_day_acts_days_after_its_warning_on_windows_of_
         publish_window(adapters.store, record.model_copy(update={"version": of}))
         made += [act.do for one in look(adapters, config, now_s=span.to_s + 60) for act in one.actions]
     assert made == ["retrain"] * retrains
+
+
+def test_what_several_rules_over_windows_withhold_is_done_one_after_the_other(adapters: Any) -> None:
+    rule = {"when": "inputs:price", "severity": "warning"}
+    rules = [
+        {**rule, "do": "notify"}, {**rule, "do": "hold", "of_windows": {"k": 2, "n": 4}},
+        {**rule, "do": "retrain", "of_windows": {"k": 3, "n": 4}},
+    ]  # fmt: skip
+    config = MonitoringConfig.model_validate({"actions": rules, "false_alarms_per_year": 365})
+    warning = finding(0, kind="inputs", subject="price", severity="warning")
+    publish_finding(adapters.store, warning)
+    made = []
+    for number in range(5):
+        if number:
+            window = finding(number - 1).window
+            publish_window(adapters.store, window_after(warning, goes_on=True, number=number, window=window))
+        made.append([act.do for one in look(adapters, config) for act in one.actions])
+    assert made == [["notify"], [], ["hold"], ["retrain"], []]
+    told = [line.partition(": ")[2] for line in said_about(adapters.store, "digits", warning.id)]
+    assert told[0] == "notify"
+    assert told[-2:] == ["hold; at a later look", "retrain; at a later look"]
 
 
 def window_after(alarm: Finding, goes_on: bool, number: int = 1, window: WindowSpan | None = None) -> WindowRecord:
