@@ -32,6 +32,12 @@ class Usable:
     columns: tuple[str, ...]
     x: np.ndarray[Any, Any]  # (N, F) of the rows that are complete
     y: np.ndarray[Any, Any]  # (N,) names of classes, or numbers
+    aside: int  # rows that lack the label or a column, and are set aside
+
+    @property
+    def rejected(self) -> float:
+        """Of all rows."""
+        return self.aside / (self.aside + len(self.y))
 
 
 def draft_table(
@@ -80,7 +86,8 @@ def usable_of(proposal: Proposal, label: Label) -> Usable | None:
         return None
     x = np.stack([np.asarray(proposal.columns[name].values.cast(pa.float64())) for name in columns], axis=1)
     y = target.values.cast(pa.float64()) if label.is_number else target.spelled(label.name)
-    return Usable(columns=columns, x=x[complete], y=np.asarray(y.to_numpy(zero_copy_only=False))[complete])
+    y_given = np.asarray(y.to_numpy(zero_copy_only=False))[complete]
+    return Usable(columns=columns, x=x[complete], y=y_given, aside=int((~complete).sum()))
 
 
 def _given(proposal: Proposal, name: str) -> np.ndarray[Any, Any]:
@@ -126,10 +133,10 @@ def _write_source(
 def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> None:
     if label.is_number:
         bar = bar_of_numbers(usable.x, usable.y, test_rows=size.test_rows)
-        write_gates(out, size, bar, classes={}, spread=float(usable.y.std()))
+        write_gates(out, size, bar, classes={}, spread=float(usable.y.std()), rejected=usable.rejected)
     else:
         bar = bar_of_classes(usable.x, usable.y, test_rows=size.test_rows)
-        write_gates(out, size, bar, classes=dict(Counter(usable.y.tolist())))
+        write_gates(out, size, bar, classes=dict(Counter(usable.y.tolist())), rejected=usable.rejected)
 
 
 def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str]:
@@ -138,6 +145,9 @@ def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str
     notes += [f"{name!r} {words}: it is no input" for name, words in proposal.suspects.items()]
     notes += [f"{name!r} is not used: {words}" for name, words in proposal.open.items()]
     notes += [f"{name!r} {words}" for name, words in proposal.remarks.items()]
+    if usable.aside:
+        words = f"{usable.aside:,} of {proposal.rows:,} rows lack the label or a column of the model, and are set aside"
+        notes.append(words)
     rare = _rare(usable, proposal.label)
     if rare:
         notes.append(rare)

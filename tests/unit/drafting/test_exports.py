@@ -16,6 +16,7 @@ from mlratchet.models.drafting.draft import draft
 from mlratchet.models.errors import DataError
 from mlratchet.models.pipeline.loading import parse_pipeline
 from mlratchet.models.schema.fields import Field
+from pyarrow import csv
 
 ROWS = 60
 RANDOM = np.random.default_rng(0)
@@ -134,3 +135,16 @@ def test_a_total_below_the_rows_is_told(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text(lines(names="town,x,y", cells="t{n},{x},{y}", below="Total,12.5,"))
     words = "t.csv:62 looks like a total ('Total'), and is read like any other row: delete it there"
     assert words in draft([tmp_path / "t.csv"]).notes
+
+
+@pytest.mark.parametrize("label", ["0.5", "ja"])
+def test_rows_without_a_label_are_told_and_allowed_for(tmp_path: Path, label: str) -> None:
+    labels = ["NA" if n % 6 == 0 else (label if n % 2 else f"{n}.5" if label == "0.5" else "nein") for n in range(ROWS)]
+    table = pa.table({"x": X, "z": X[::-1], "y": labels})
+    csv.write_csv(table, tmp_path / "t.csv", csv.WriteOptions(quoting_style="none"))
+    told = draft([tmp_path / "t.csv"])
+    assert "10 of 60 rows lack the label or a column of the model, and are set aside" in told.notes
+    spec = parse_pipeline(told.text, where="test")
+    assert str(spec.workload.use).rpartition(":")[2].startswith("Table")
+    allowed = next(one for one in spec.gates.data if getattr(one, "measure", "") == "rejected_fraction")
+    assert 10 / 60 < allowed.maximum < 0.4  # type: ignore[attr-defined]  # of the kind that was asked for
