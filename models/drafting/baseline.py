@@ -32,10 +32,16 @@ class Bar:
         """Where the floor comes from."""
         if math.isnan(self.linear):
             return f"a constant answer has {self.trivial:.3g}, and a quarter of what it lacks"
-        learnt = self.linear > self.trivial
-        if not learnt:
+        if not self.linear > self.trivial:
             return f"a constant answer has {self.trivial:.3g}, and a linear model was no better: is there a signal?"
         return f"a constant answer has {self.trivial:.3g}, a linear model {self.linear:.3g}"
+
+    def notes(self) -> list[str]:
+        """What a person should know of it first."""
+        if math.isnan(self.linear) or self.linear > self.trivial:
+            return []
+        reached = f"{self.metric} {self.linear:.3g}, a constant answer has {self.trivial:.3g}"
+        return [f"a linear model learnt nothing ({reached}): what passes the floor of {self.floor:g} may know nothing"]
 
 
 def bar_of_classes(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], *, test_rows: int) -> Bar:

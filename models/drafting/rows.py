@@ -87,7 +87,7 @@ def draft_rows(
         notes.append(f"about {found.queries} queries to judge by: each counts once, however many rows it has")
         write_gates(out, size, found.bar, classes={}, rejected=rejected, margin=found.margin)
     else:
-        _write_gates(out, table, proposal, proposal.label, size, rejected)
+        notes += _write_gates(out, table, proposal, proposal.label, size, rejected).notes()
     return out.text().lstrip("\n"), notes
 
 
@@ -157,9 +157,7 @@ def _write_workload(out: Commented, size: Size, schema: Schema, *, ranking: bool
     out.entry("dropout", 0.2 if few else 0.1, "few rows" if few else "", depth=2)
 
 
-def _write_gates(
-    out: Commented, table: pa.Table, proposal: Proposal, label: Label, size: Size, rejected: float
-) -> None:
+def _write_gates(out: Commented, table: pa.Table, proposal: Proposal, label: Label, size: Size, rejected: float) -> Bar:
     column = table[LABEL]
     some = table.take(pa.array(some_of(len(table))))
     x, y = features_of(some, proposal.schema), np.asarray(some[LABEL].to_pylist())
@@ -168,10 +166,11 @@ def _write_gates(
         bar = bar_of_numbers(none if x is None else x, y, test_rows=size.test_rows)
         spread = float(np.std(column.to_numpy()))
         write_gates(out, size, bar, classes={}, spread=spread, rejected=rejected)
-        return
+        return bar
     classes = Counter(column.to_pylist())
     found: Bar = bar_of_shares(classes) if x is None else bar_of_classes(x, y, test_rows=size.test_rows)
     write_gates(out, size, found, classes=dict(classes), rejected=rejected)
+    return found
 
 
 def _write_gates_of_labels(

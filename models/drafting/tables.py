@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from mlratchet.models.drafting.baseline import bar_of_classes, bar_of_numbers
+from mlratchet.models.drafting.baseline import Bar, bar_of_classes, bar_of_numbers
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
 from mlratchet.models.drafting.rows import draft_rows
@@ -69,7 +69,7 @@ def draft_table(
     write_schema(out, proposal, depth=1)
     write_split(out, size)
     write_training(out, size)
-    _write_gates(out, proposal.label, usable, size)
+    notes += _write_gates(out, proposal.label, usable, size).notes()
     return out.text().lstrip("\n"), notes
 
 
@@ -130,13 +130,14 @@ def _write_source(
         out.entry("decimal", commas, "as they are written in what was looked at", depth=1)
 
 
-def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> None:
+def _write_gates(out: Commented, label: Label, usable: Usable, size: Size) -> Bar:
     if label.is_number:
         bar = bar_of_numbers(usable.x, usable.y, test_rows=size.test_rows)
         write_gates(out, size, bar, classes={}, spread=float(usable.y.std()), rejected=usable.rejected)
     else:
         bar = bar_of_classes(usable.x, usable.y, test_rows=size.test_rows)
         write_gates(out, size, bar, classes=dict(Counter(usable.y.tolist())), rejected=usable.rejected)
+    return bar
 
 
 def _notes(delivery: LocalFiles, proposal: Proposal, usable: Usable) -> list[str]:

@@ -148,3 +148,15 @@ def test_rows_without_a_label_are_told_and_allowed_for(tmp_path: Path, label: st
     assert str(spec.workload.use).rpartition(":")[2].startswith("Table")
     allowed = next(one for one in spec.gates.data if getattr(one, "measure", "") == "rejected_fraction")
     assert 10 / 60 < allowed.maximum < 0.4  # type: ignore[attr-defined]  # of the kind that was asked for
+
+
+@pytest.mark.parametrize("words", [False, True])
+def test_a_table_that_tells_nothing_of_its_label_says_so(tmp_path: Path, words: bool) -> None:
+    told = [n % 2 for n in range(ROWS)]
+    table = pa.table({"x": [f"k{n // 2 % 3}" if words else float(n // 2) for n in range(ROWS)], "y": told})
+    csv.write_csv(table, tmp_path / "t.csv", csv.WriteOptions(quoting_style="none"))
+    nothing = [one for one in draft([tmp_path / "t.csv"]).notes if "a linear model learnt nothing (roc_auc 0." in one]
+    assert len(nothing) == 1
+    signs = ["+" if x > 0 else "-" for x in X]
+    pq.write_table(pa.table({"x": X, "y": signs}), tmp_path / "t.parquet")
+    assert not any("learnt nothing" in one for one in draft([tmp_path / "t.parquet"]).notes)
