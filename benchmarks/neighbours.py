@@ -6,6 +6,7 @@ The first is the MLP of `serving.py`, asked 200 times a second over eight connec
 it stand, in turns: nobody; a CNN of about 20 ms with four requests under way, in a process of its own (what its share
 of the CPU costs anyway) and in the same one; a model that raises for every row; bodies of one MB that are not JSON; and
 pictures of 12 million pixels, which are decoded. `same`: whether each answer of the first is the one it gives alone.
+Who asks the other has a process of its own: to send a gigabyte a second takes a client more than to be answered.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,7 +34,9 @@ import numpy as np
 import torch
 import uvicorn
 from mlratchet.infra.machine.free_ports import find_port
+from mlratchet.infra.machine.interpreter import collect_seldom
 from mlratchet.infra.serving.connections import configured, run_loop
+from mlratchet.infra.serving.memory import settle_imports
 from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.config import ServingConfig
 from mlratchet.models.serving.endpoint import Endpoint
@@ -54,8 +57,10 @@ def raises(*_: Any) -> torch.Tensor:
 
 
 def serve(names: list[str], port: int) -> None:
-    """One process with these pipelines, until it is ended."""
+    """One process with these pipelines, until it is ended; its memory is looked after as the product's server does."""
+    collect_seldom()
     torch.set_num_threads(1)
+    settle_imports()
     app = ServingApp(Metrics())
     for name in names:
         signature, model, _ = served("mlp" if name == "raises" else name)
@@ -65,6 +70,16 @@ def serve(names: list[str], port: int) -> None:
         app.take_up(Endpoint(name, slot, ServingConfig(), metrics=app.metrics))
     config = configured(app, host="127.0.0.1", port=port, header_s=lambda: app.longest_read_s / 3)
     run_loop(uvicorn.Server(config).serve())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """Whom the first stands beside."""
+
+    port: int
+    first: bytes
+    other_port: int
+    other: bytes | None  # None: nobody
 
 
 @dataclass
@@ -122,29 +137,72 @@ class Connection(asyncio.Protocol):
             self.closed.set_result(None)
 
 
-async def asked(port: int, requests: dict[str, bytes], seconds: float) -> dict[str, Seen]:
-    """What the first and the other were answered, at the same time. `requests`: by path; the first is the first."""
-    found, connections = {path: Seen() for path in requests}, []
+async def asked(port: int, request: bytes, until: Awaitable[object], *, first: bool) -> Seen:
+    """What was answered until then, to the first pipeline's clients or to the other's."""
+    seen, connections = Seen(), []
     loop = asyncio.get_running_loop()
-    for path, request in requests.items():
-        first = path.startswith("/mlp/")
-        at = port if first or "@" not in path else int(path.rpartition("@")[2])
-        for _ in range(CONNECTIONS if first else UNDER_WAY):
-            every_s = CONNECTIONS / PER_S if first else 0.0
-            one = Connection(request, every_s, found[path], bodies=first)
-            await loop.create_connection(lambda one=one: one, "127.0.0.1", at)
-            connections.append(one)
-            await asyncio.sleep(1 / PER_S)  # they do not ask in step
-    await asyncio.sleep(seconds)
+    for _ in range(CONNECTIONS if first else UNDER_WAY):
+        one = Connection(request, CONNECTIONS / PER_S if first else 0.0, seen, bodies=first)
+        await loop.create_connection(lambda one=one: one, "127.0.0.1", port)
+        connections.append(one)
+        await asyncio.sleep(1 / PER_S)  # they do not ask in step
+    await until
     for one in connections:
         one.stopped = True
     await asyncio.wait_for(asyncio.gather(*(one.closed for one in connections)), 60)
-    return found
+    return seen
+
+
+def ask_the_other(port: int) -> None:
+    """In a process of its own: the request that it is given, a number of bytes before it, until there is a line more.
+    Says when it has begun, and at the end what it was answered."""
+    given = sys.stdin.buffer
+    request = given.read(int(given.readline()))
+
+    async def run() -> Seen:
+        loop = asyncio.get_running_loop()
+        print("begun", flush=True)
+        return await asked(port, request, loop.run_in_executor(None, given.readline), first=False)
+
+    began = time.monotonic()
+    seen = asyncio.run(run())
+    per_s = len(seen.seconds) / (time.monotonic() - began)
+    print(json.dumps({"other_per_s": per_s, "other_statuses": sorted(seen.statuses)}), flush=True)
+
+
+@contextmanager
+def asking_the_other(port: int, request: bytes | None) -> Iterator[dict[str, Any]]:
+    """Its other clients, as long as this lasts; then what they were answered. None: there are none."""
+    told: dict[str, Any] = {"other_per_s": 0.0, "other_statuses": []}
+    if request is None:
+        yield told
+        return
+    command = [sys.executable, __file__, "--ask", "--port", str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"%d\n%b" % (len(request), request))
+        process.stdin.flush()
+        assert process.stdout.readline() == b"begun\n"
+        yield told
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        told |= json.loads(process.stdout.readline())
+
+
+def measured(side: Side, seconds: float) -> tuple[Seen, dict[str, Any]]:
+    """What the first was answered beside the other, and what the other was."""
+
+    async def run() -> Seen:
+        return await asked(side.port, side.first, asyncio.sleep(seconds), first=True)
+
+    with asking_the_other(side.other_port, side.other) as told:
+        seen = asyncio.run(run())
+    return seen, told
 
 
 def request(path: str, body: bytes, media: str = "application/json") -> bytes:
     """As it goes over the wire."""
-    path = path.partition("@")[0]
     head = f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: {media}\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -167,21 +225,24 @@ def running(*names: str) -> Iterator[int]:
             process.wait(20)
 
 
-def beside(instance: Any, together: int, apart: int) -> dict[str, tuple[int, dict[str, bytes]]]:
-    """The server that each side asks, and what."""
+def sides_of(instance: Any, together: int, apart: int) -> dict[str, Side]:
+    """By name. `together`, `apart`: ports of the process with all, and of the one with the CNN alone."""
     body = json.dumps({"instances": [instance]}).encode()
-    first = {"/mlp/predict": request("/mlp/predict", body)}
+    first = request("/mlp/predict", body)
     large = io.BytesIO()
     Image.fromarray(np.zeros((3000, 4000, 3), dtype=np.uint8)).save(large, "PNG")
-    others: dict[str, tuple[str, bytes, str]] = {
-        "cnn, own process": (f"/cnn/predict@{apart}", picture(), "image/png"),
-        "cnn": ("/cnn/predict", picture(), "image/png"),
-        "raises": ("/raises/predict", body, "application/json"),
-        "not JSON": ("/cnn/predict", b'{"instances": [' + b"[1, " * 250_000, "application/json"),
-        "large pictures": ("/cnn/predict", large.getvalue(), "image/png"),
+    others = {
+        "nobody": None,
+        "cnn, own process": request("/cnn/predict", picture(), "image/png"),
+        "cnn": request("/cnn/predict", picture(), "image/png"),
+        "raises": request("/raises/predict", body),
+        "not JSON": request("/cnn/predict", b'{"instances": [' + b"[1, " * 250_000),
+        "large pictures": request("/cnn/predict", large.getvalue(), "image/png"),
     }
-    asked_of = {name: first | {path: request(path, *what)} for name, (path, *what) in others.items()}
-    return {name: (together, asked_of.get(name, first)) for name in SIDES}
+    return {
+        name: Side(port=together, first=first, other_port=apart if "own" in name else together, other=others[name])
+        for name in SIDES
+    }
 
 
 def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
@@ -191,20 +252,18 @@ def measure(rounds: int, seconds: float) -> list[dict[str, Any]]:
     with ExitStack() as stack:
         together = stack.enter_context(running("mlp", "cnn", "raises"))
         apart = stack.enter_context(running("cnn"))
-        sides = beside(instance, together, apart)
-        alone = set(asyncio.run(asked(*sides["nobody"], 1.0))["/mlp/predict"].bodies)
-        for port, requests in sides.values():
-            asyncio.run(asked(port, requests, 0.5))  # a warm-up
+        sides = sides_of(instance, together, apart)
+        alone = set(measured(sides["nobody"], 1.0)[0].bodies)
+        for side in sides.values():
+            measured(side, 0.5)  # a warm-up
         for _ in range(rounds):
-            for name, (port, requests) in sides.items():
-                seen = asyncio.run(asked(port, requests, seconds))
-                mine = seen.pop("/mlp/predict")
+            for name, side in sides.items():
+                mine, told = measured(side, seconds)
                 p50, p99 = np.percentile(mine.seconds, (50, 99)) * 1000
-                other = next(iter(seen.values()), Seen())
                 found.setdefault(name, []).append({
                     "p50_ms": p50, "p99_ms": p99, "per_s": len(mine.seconds) / seconds,
                     "errors": sum(mine.statuses.values()) - mine.statuses[200], "same": set(mine.bodies) <= alone,
-                    "other_per_s": len(other.seconds) / seconds, "other_statuses": sorted(other.statuses),
+                    **told,
                 })  # fmt: skip
     return [together_row(name, rows) for name, rows in found.items()]
 
@@ -223,10 +282,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=8.0, help="of each side and round")
     parser.add_argument("--serve", nargs="+", help=argparse.SUPPRESS)
+    parser.add_argument("--ask", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--port", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
         serve(options.serve, options.port)
+        return
+    if options.ask:
+        ask_the_other(options.port)
         return
     row = {
         "claim": "neighbours", "sides": measure(options.rounds, options.seconds), "asked_per_s": PER_S,
