@@ -1,8 +1,10 @@
-"""Files that wait on the writer's disk until S3 has them: in order, bounded, and there again after a kill."""
+"""Files that wait on the writer's disk until S3 has them: in order, bounded, and there again after a kill. What a power
+cut spoilt of them is gone; that it is, the numbers of its rows tell, as those of any others that did not arrive."""
 
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mlratchet.infra.machine.atomic import write_private
+from mlratchet.models.identity.canonical import digest_bytes
 from mlratchet.models.inference_log.chain import FileFacts
 from mlratchet.models.inference_log.file import Holds, Stretch
 
+logger = logging.getLogger(__name__)
 SUFFIX = ".json"  # of what an entry says, written after its data: without it there is no entry
 
 
@@ -34,6 +38,7 @@ class LogSpool:
     def __init__(self, folder: Path, *, most_bytes: int) -> None:
         self._folder, self.most_bytes = folder, most_bytes
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._sizes: dict[int, int] = {}
         held = list(self.entries())
         self._next = max((one.number for one in held), default=0) + 1
         self._sizes = {one.number: one.size_bytes for one in held}
@@ -64,24 +69,43 @@ class LogSpool:
         self._next, self._sizes[number] = number + 1, len(data)
 
     def entries(self) -> Iterator[WaitingFile]:
-        """Oldest first."""
+        """Oldest first; one that was spoilt is removed."""
         for file in sorted(self._folder.glob(f"*{SUFFIX}")):
-            said = json.loads(file.read_text())
-            facts = facts_from_json(said["facts"]) if said["facts"] is not None else None
-            yield WaitingFile(
-                number=int(file.stem), pipeline=said["pipeline"], holds=said["holds"], facts=facts,
-                digest=said["digest"], size_bytes=said["size_bytes"],
-            )  # fmt: skip
+            number = int(file.stem)
+            try:
+                said = json.loads(file.read_text())
+                facts = facts_from_json(said["facts"]) if said["facts"] is not None else None
+                found = WaitingFile(
+                    number=number, pipeline=said["pipeline"], holds=said["holds"], facts=facts,
+                    digest=said["digest"], size_bytes=said["size_bytes"],
+                )  # fmt: skip
+                if self._data(number).stat().st_size != found.size_bytes:
+                    raise ValueError("its data are of another size")
+            except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+                self._drop_spoilt(number, str(error))
+                continue
+            yield found
 
-    def data(self, entry: WaitingFile) -> bytes:
-        """Of an entry."""
-        return self._data(entry.number).read_bytes()
+    def data(self, entry: WaitingFile) -> bytes | None:
+        """Of an entry; None of one that was spoilt, which is removed."""
+        data = self._data(entry.number).read_bytes()
+        if data and digest_bytes(data) != entry.digest:
+            self._drop_spoilt(entry.number, "its data are others")
+            return None
+        return data
+
+    def _drop_spoilt(self, number: int, why: str) -> None:
+        logger.error("%s: is no whole file (%s), as a power cut leaves one; its rows are lost", self._said(number), why)
+        self._remove(number)
 
     def remove(self, entry: WaitingFile) -> None:
         """It is where it belongs."""
-        self._said(entry.number).unlink(missing_ok=True)
-        self._data(entry.number).unlink(missing_ok=True)
-        self._sizes.pop(entry.number, None)
+        self._remove(entry.number)
+
+    def _remove(self, number: int) -> None:
+        self._said(number).unlink(missing_ok=True)
+        self._data(number).unlink(missing_ok=True)
+        self._sizes.pop(number, None)
 
     def _data(self, number: int) -> Path:
         return self._folder / f"{number:012d}.data"

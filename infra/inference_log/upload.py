@@ -87,6 +87,8 @@ class Uploader:
 
     def _upload(self, entry: WaitingFile) -> None:
         data = self._spool.data(entry)
+        if data is None:
+            return
         if entry.facts is None:
             self._store.create(media_key(entry.pipeline, entry.digest), data)
         else:
