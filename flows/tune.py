@@ -6,6 +6,7 @@ of a retrain.
 
 from __future__ import annotations
 
+import itertools
 import time
 from contextvars import ContextVar
 from typing import Any
@@ -103,22 +104,22 @@ def outcome_of(summary: Summary) -> str:
 
 
 def start_retrain(run: Run, summary: Summary) -> str:
-    """A run of the pipeline's retrain deployment with the best values; asked twice, it is the same run."""
+    """A run of the pipeline's retrain deployment with the best values; asked twice, it is the same run, unless that was
+    killed, cancelled or refused."""
     store, actor = run.adapters.store, by_study(run.actor, summary.study)
     best = load_pipeline(store, publish_pipeline(store, run.spec), overrides=summary.assignments)
     order = publish_order(store, summary.pipeline, publish_pipeline(store, best), actor=actor, at_s=time.time())
     parameters = RetrainParameters(requested_by=actor)
     with get_client(sync_client=True) as client:
         deployment = client.read_deployment_by_name(f"retrain/{summary.pipeline}")
-        made = client.create_flow_run_from_deployment(
-            deployment.id,
-            parameters={
-                "pipeline": summary.pipeline,
-                "parameters": parameters.model_dump(mode="json"),
-                "order": order,
-            },
-            idempotency_key=digest([summary.study, list(summary.assignments)]),
-        )
+        asked = {"pipeline": summary.pipeline, "parameters": parameters.model_dump(mode="json"), "order": order}
+        key = digest([summary.study, list(summary.assignments)])
+        for again in itertools.count():
+            made = client.create_flow_run_from_deployment(
+                deployment.id, parameters=asked, idempotency_key=f"{key}-{again}" if again else key
+            )
+            if made.state is None or not made.state.is_final() or made.state.is_completed():
+                break
     return str(made.id)
 
 

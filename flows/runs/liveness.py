@@ -23,11 +23,12 @@ class SignOfLife:
     """
 
     def __init__(
-        self, store: ObjectStore, run_id: str, pipeline: str, *, clock: Callable[[], float] = time.monotonic
+        self, store: ObjectStore, run_id: str, command: str, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """`command`: that was asked for the run, and resumes it."""
         self._store, self._clock = store, clock
         self._lease = lease_key(run_id)
-        self._resume = f"`ratchet status` says what is down; then `ratchet run {pipeline}` resumes run {run_id}"
+        self._resume = f"`ratchet status` says what is down; then `{command}` resumes run {run_id}"
         self._progress: object = None
         self._renewed: float | None = None  # by the store's clock
         self._moved = self._looked = self._taken = clock()

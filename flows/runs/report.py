@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 from typing import Any
 from uuid import UUID
 
 from mlratchet.models.decisions.decision import load_decision, table
 from mlratchet.models.decisions.gate_run import GateRun
 from mlratchet.models.decisions.waiting import forget_waiting
-from mlratchet.models.errors import ConfigurationError, GateRefusedError, RatchetError, SecurityError
+from mlratchet.models.errors import GateRefusedError, RatchetError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import ADOPT
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.monitoring.finding import Finding
-from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.ports.storage import ObjectStore, StorageError
 from mlratchet.models.promotion.holds import Hold
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.steps.evaluate import Evaluation
@@ -175,7 +176,8 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
     facts = report.facts
     facts["seconds"] = round(time.time() - report.began_s, 2)
     leave_report(adapters, facts, LAST.format(pipeline=facts["pipeline"]))
-    forget_waiting(adapters.store, str(facts["pipeline"]), str(facts["run_id"]))
+    with suppress(StorageError):  # `ratchet reconcile` forgets it
+        forget_waiting(adapters.store, str(facts["pipeline"]), str(facts["run_id"]))
     outcome = str(facts["outcome"])
     tag_run(facts["run_id"], outcome.replace("_", " "))
     message = facts["line"] if outcome == "failed" else f"{outcome.replace('_', ' ')}: {facts['line']}"
@@ -190,7 +192,7 @@ def leave_report(adapters: Adapters, facts: dict[str, Any], *also: str) -> None:
     try:
         for name in (f"runs/{facts['run_id']}.json", *also):
             adapters.store.put(name, document)
-    except (ConfigurationError, SecurityError) as error:  # it is signed, and the key may be what the run failed of
+    except RatchetError as error:  # it is signed and stored, and key or store may be what the run failed of
         logger.warning("run %s leaves no report: %s", facts["run_id"], error.line())
 
 

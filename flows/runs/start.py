@@ -22,6 +22,7 @@ from mlratchet.models.errors import InfrastructureError, RatchetError
 from mlratchet.models.pipeline.loading import find_pipeline
 from mlratchet.models.pipeline.store import publish_order, publish_pipeline
 from mlratchet.models.ports.storage import ObjectNotFound
+from mlratchet.models.tuning.summary import quoted
 from mlratchet.tasks.actions.approving import choose
 from mlratchet.tasks.showing.prefect_page import run_url
 from mlratchet.tasks.wiring import Adapters, open_adapters
@@ -83,7 +84,7 @@ def run_on_worker(
         follower = Follower(
             client,
             created.id,
-            pulse=SignOfLife(adapters.store, str(created.id), pipeline),
+            pulse=SignOfLife(adapters.store, str(created.id), command_of(pipeline, overrides)),
             ask=partial(waiting_words, adapters, pipeline, str(created.id), url),
             quiet=quiet,
         )
@@ -102,8 +103,13 @@ def run_on_worker(
     message = final.state.message if final.state else "no state"
     raise InfrastructureError(
         f"run {created.id} of {pipeline} ended as {final.state_name} without a report: {message}; "
-        f"`ratchet run {pipeline}` again resumes it"
+        f"`{command_of(pipeline, overrides)}` again resumes it"
     )
+
+
+def command_of(pipeline: str, overrides: tuple[str, ...]) -> str:
+    """That asks for this very run: without its settings it is another training, which resumes nothing of this one."""
+    return " ".join([f"ratchet run {pipeline}", *(f"--set {quoted(one)}" for one in overrides)])
 
 
 def waiting_words(adapters: Adapters, pipeline: str, run_id: str, url: str) -> str:

@@ -27,7 +27,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilter,
     WorkPoolFilterName,
 )
-from prefect.client.schemas.objects import FlowRun, StateType
+from prefect.client.schemas.objects import FlowRun, State, StateType
 from prefect.exceptions import ObjectNotFound
 from prefect.states import Cancelled, Crashed, Scheduled
 from prefect.workers.process import ProcessWorker
@@ -116,13 +116,14 @@ def _run_of(process: psutil.Process) -> str | None:
 
 
 class OneForMissedTicks(ProcessWorker):
-    """Prefect's process worker, with four rules more.
+    """Prefect's process worker, with five rules more.
 
     After a downtime the newest missed tick of a schedule runs and no other: Prefect would start every one of them, in
     no order. A run that a killed worker left `Submitting` goes back to the queue: nobody else looks at it again. One
     that is suspended until people answer goes there when they have; `waiting` knows which. And one that is `Running`
     without a process has crashed: where Prefect could write neither its end nor its heartbeats, as on a full disk, it
-    would hold its pipeline's one slot for ever, and the next run would wait for it.
+    would hold its pipeline's one slot for ever, and the next run would wait for it. One that is `Cancelling` without a
+    process is cancelled: a process that had just been started when somebody cancelled it ends without a word.
     """
 
     type = ProcessWorker.type
@@ -153,8 +154,7 @@ class OneForMissedTicks(ProcessWorker):
                 return list(found)
             for identity, tick in late.items():
                 words = f"missed: the tick of {tick:%Y-%m-%d %H:%M} UTC stands for it"
-                with contextlib.suppress(ObjectNotFound):
-                    await self.client.set_flow_run_state(identity, Cancelled(message=words), force=True)
+                await self._set_run(identity, Cancelled(message=words))
             logger.info("%d missed ticks are not run", len(late))
 
     async def _look_for_abandoned(self) -> None:
@@ -164,17 +164,24 @@ class OneForMissedTicks(ProcessWorker):
         self._looked = now
         pending = await runs_of(self.client, self._work_pool_name, StateType.PENDING)
         running = await runs_of(self.client, self._work_pool_name, StateType.RUNNING)
-        alive = runs_with_a_process() if pending or running else set()
+        cancelling = await runs_of(self.client, self._work_pool_name, StateType.CANCELLING)
+        alive = runs_with_a_process() if pending or running or cancelling else set()
         for run in stuck(pending, now, alive, self._submitting_flow_run_ids):
             words = "its worker died before it began; taken up again"
             logger.warning("run %s: %s", run.name, words)
-            await self.client.set_flow_run_state(run.id, Scheduled(message=words), force=True)
-        gone = without_a_process(running, alive, self._submitting_flow_run_ids)
+            await self._set_run(run.id, Scheduled(message=words))
+        gone = without_a_process([*running, *cancelling], alive, self._submitting_flow_run_ids)
         for identity in gone & self._gone:  # for two looks: at one, its end may be on its way
-            words = "its process is gone"
+            asked = identity in {run.id for run in cancelling}
+            words = "it was cancelled, and its process is gone" if asked else "its process is gone"
             logger.warning("run %s: %s", identity, words)
-            await self.client.set_flow_run_state(identity, Crashed(message=words), force=True)
+            await self._set_run(identity, Cancelled(message=words) if asked else Crashed(message=words))
         self._gone = frozenset(gone)
+
+    async def _set_run(self, run: UUID, state: State[Any]) -> None:
+        """Whatever Prefect's rules say."""
+        with contextlib.suppress(ObjectNotFound):  # somebody deleted it meanwhile
+            await self.client.set_flow_run_state(run, state, force=True)
 
     async def _take_up_answered(self) -> None:
         now = dt.datetime.now(dt.UTC)
@@ -186,7 +193,7 @@ class OneForMissedTicks(ProcessWorker):
             return
         for identity, why in (await anyio.to_thread.run_sync(self.waiting.due, suspended)).items():
             logger.info("run %s is taken up again: %s", identity, why)
-            await self.client.set_flow_run_state(identity, Scheduled(name="Resuming", message=why), force=True)
+            await self._set_run(identity, Scheduled(name="Resuming", message=why))
 
 
 async def runs_of(client: PrefectClient, pool: str, kind: StateType, *names: str) -> list[FlowRun]:

@@ -151,15 +151,21 @@ def is_queued(client: SyncPrefectClient, request: RetrainRequest) -> bool:
 
 
 def start(client: SyncPrefectClient, request: RetrainRequest, *, tries: int) -> str:
-    """The id of a run of the pipeline's deployment; empty where it has none any more. The same try twice is one run."""
+    """The id of a run of the pipeline's deployment; empty where it has none any more, where a person cancelled the last
+    one, and where as many as may be killed have ended before they took the request. The same try twice is one run, as
+    long as that has not ended."""
     with suppress(NotInPrefect):
         deployment = client.read_deployment_by_name(f"retrain/{request.pipeline}")
-        created = client.create_flow_run_from_deployment(
-            deployment.id,
-            parameters={"finding": request.finding},
-            idempotency_key=f"{WANTED}-{request.finding}-{tries}",
-        )
-        return str(created.id)
+        for again in range(TRIES):
+            created = client.create_flow_run_from_deployment(
+                deployment.id,
+                parameters={"finding": request.finding},
+                idempotency_key=f"{WANTED}-{request.finding}-{tries}{f'-{again}' if again else ''}",
+            )
+            if created.state is None or not created.state.is_final():
+                return str(created.id)
+            if created.state.is_cancelled():
+                break
     return ""
 
 

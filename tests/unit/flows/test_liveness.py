@@ -29,7 +29,7 @@ class Watch:
     def __init__(self) -> None:
         self.now = 0.0
         self.store = Refusing("store")
-        self.pulse = SignOfLife(self.store, "r", "digits", clock=lambda: self.now)
+        self.pulse = SignOfLife(self.store, "r", "ratchet run digits --set train.seed=1", clock=lambda: self.now)
 
     def renew(self) -> None:
         self.store.put(lease_key("r"), str(self.now).encode())
@@ -53,7 +53,7 @@ def watch() -> Watch:
 
 def test_a_run_that_is_silent_is_given_up_and_the_message_says_what_to_do(watch: Watch) -> None:
     watch.renew()
-    with pytest.raises(InfrastructureError, match=r"no sign of life for 180 s.*`ratchet run digits` resumes run r"):
+    with pytest.raises(InfrastructureError, match=r"for 180 s.*`ratchet run digits --set train\.seed=1` resumes run r"):
         watch.follow(10 * SILENT_S)
     assert SILENT_S <= watch.now <= SILENT_S + 2 * RENEW_S
 

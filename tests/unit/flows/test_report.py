@@ -9,13 +9,14 @@ import httpx
 import pytest
 from mlratchet.flows.runs import report as reports
 from mlratchet.flows.runs.report import Report, finish
-from mlratchet.flows.runs.start import read_report
+from mlratchet.flows.runs.start import command_of, read_report
 from mlratchet.flows.tune import finish as end_of_study
 from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.identity.canonical import canonical_json
 from mlratchet.models.identity.signed_records import RecordStore
+from mlratchet.models.ports.storage import StorageError
 from mlratchet.tasks.showing import prefect_page
 
 
@@ -66,3 +67,23 @@ def test_what_prefect_does_not_show_fails_no_step(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(prefect_page, f"create_{kind}_artifact", away)
     show = {"table": prefect_page.show_table, "markdown": prefect_page.show_markdown, "link": prefect_page.show_link}
     show[kind]("quality", [], "words")  # type: ignore[arg-type]
+
+
+def test_a_run_with_settings_of_its_own_is_asked_for_again_with_them() -> None:
+    assert command_of("digits", ()) == "ratchet run digits"
+    asked = ("train.seed=7", 'train.optimizer={"name": "sgd"}')
+    same = """ratchet run digits --set train.seed=7 --set 'train.optimizer={"name": "sgd"}'"""
+    assert command_of("digits", asked) == same
+
+
+def test_a_run_that_the_store_failed_ends_with_that_reason(monkeypatch: pytest.MonkeyPatch, store: MemoryStore) -> None:
+    def away(*_: Any) -> None:
+        raise StorageError("create runs/r.json: could not connect")
+
+    monkeypatch.setattr(store, "create", away)
+    monkeypatch.setattr(store, "delete", away)
+    adapters: Any = SimpleNamespace(store=RecordStore(store, MemoryKeys()))
+    state = finish(
+        Report(run_id="r", pipeline="digits").failed(StorageError("read raw/a: could not connect")), adapters
+    )
+    assert (state.is_failed(), state.message) == (True, "STORAGE: read raw/a: could not connect")

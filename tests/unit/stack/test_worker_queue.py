@@ -26,7 +26,8 @@ from mlratchet.infra.stack.worker_queue import (
     without_a_process,
 )
 from prefect.client.schemas.objects import FlowRun, StateType
-from prefect.states import Pending, Running, State
+from prefect.exceptions import ObjectNotFound
+from prefect.states import Cancelling, Pending, Running, State
 from prefect.workers.process import ProcessWorker
 
 NOW = dt.datetime(2026, 11, 26, 3, 10, tzinfo=dt.UTC)
@@ -121,6 +122,8 @@ class Server:
     def __init__(self, waiting: list[FlowRun], taken: list[FlowRun], suspended: list[FlowRun]) -> None:
         self.waiting, self.taken, self.suspended = waiting, taken, suspended
         self.running: list[FlowRun] = []
+        self.cancelling: list[FlowRun] = []
+        self.deleted: UUID | None = None
         self.ended: dict[UUID, State[Any]] = {}
 
     async def read_flow_runs(self, *, flow_run_filter: Any, **_filters: Any) -> list[FlowRun]:
@@ -129,11 +132,15 @@ class Server:
             return self.taken
         if state.type.any_ == [StateType.RUNNING]:
             return [run for run in self.running if run.id not in self.ended]
+        if state.type.any_ == [StateType.CANCELLING]:
+            return [run for run in self.cancelling if run.id not in self.ended]
         assert (state.type.any_, state.name.any_) == ([StateType.PAUSED], ["Suspended"])
         return self.suspended
 
     async def set_flow_run_state(self, identity: UUID, state: State[Any], *, force: bool) -> None:
         assert force
+        if identity == self.deleted:
+            raise ObjectNotFound(LookupError("deleted meanwhile"))
         self.ended[identity] = state
         self.waiting = [run for run in self.waiting if run.id != identity]
 
@@ -195,6 +202,29 @@ def test_a_run_that_nobody_could_end_has_crashed_when_two_looks_find_no_process(
     assert set(server.ended) == {abandoned.id}
     assert server.ended[abandoned.id].is_crashed()
     assert server.ended[abandoned.id].message == "its process is gone"
+
+
+def test_a_run_that_was_cancelled_as_its_process_started_is_cancelled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its process ends without a word, and Prefect calls it `Cancelling` for ever: its pipeline's one slot is taken."""
+    server = Server([], [], [])
+    gone, ends, deleted = (FlowRun(flow_id=uuid4(), name="r", state=Cancelling()) for _ in range(3))
+    server.cancelling, server.deleted = [deleted, gone, ends], deleted.id
+
+    async def page(_worker: ProcessWorker) -> list[Any]:
+        return []
+
+    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", page)
+    monkeypatch.setattr(OneForMissedTicks, "waiting", None)
+    monkeypatch.setattr(worker_queue, "LOOK_S", 0.0)
+    monkeypatch.setattr(worker_queue, "runs_with_a_process", lambda: {str(ends.id)})
+    worker = OneForMissedTicks(work_pool_name="ratchet", name="local")
+    worker._client = server  # type: ignore[assignment]
+    for _ in range(2):
+        assert server.ended == {}
+        asyncio.run(worker._get_scheduled_flow_runs())
+    assert set(server.ended) == {gone.id}
+    assert server.ended[gone.id].is_cancelled()
+    assert server.ended[gone.id].message == "it was cancelled, and its process is gone"
 
 
 def answered(status: int) -> httpx.HTTPStatusError:

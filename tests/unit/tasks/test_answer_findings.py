@@ -20,6 +20,8 @@ from mlratchet.tasks.actions import answer_findings as module
 from mlratchet.tasks.actions import start_retrains
 from mlratchet.tasks.actions.answer_findings import answer_findings
 from mlratchet.tasks.actions.start_retrains import asked_by_monitoring, automation_of, event_of, is_as, start_wanted
+from prefect.client.schemas.objects import State
+from prefect.states import Cancelled, Crashed
 
 from tests.unit.audit.conftest import World
 from tests.unit.monitoring.findings import finding
@@ -40,6 +42,7 @@ class Prefect:
         self.started: list[Any] = []
         self.queued: list[Any] = []
         self.down = False
+        self.states: dict[str, State[Any]] = {}  # of the run with this idempotency key
 
     def __enter__(self) -> Prefect:
         return self
@@ -59,7 +62,7 @@ class Prefect:
 
     def create_flow_run_from_deployment(self, deployment: str, **more: Any) -> Any:
         self.started.append((deployment, more["parameters"], more["idempotency_key"]))
-        return SimpleNamespace(id=f"run-{len(self.started)}")
+        return SimpleNamespace(id=f"run-{len(self.started)}", state=self.states.get(more["idempotency_key"]))
 
 
 @pytest.fixture
@@ -151,6 +154,21 @@ def test_an_event_that_is_lost_is_caught_by_the_next_look_at_what_is_wanted(adap
     prefect.queued = []
     start_wanted(adapters, now_s=NOW + 62)
     assert prefect.started[1][2] == key  # Prefect gives the same run again
+
+
+def test_a_run_that_ended_before_it_took_the_request_is_followed_by_another(adapters: Any, prefect: Prefect) -> None:
+    """Prefect gives it again for the same key: a reconciler said every quarter of an hour that it was started."""
+    publish_finding(adapters.store, finding())
+    look(adapters)
+    for _ in range(3):
+        (line,) = start_wanted(adapters, now_s=NOW + 60)
+        key = prefect.started[-1][2]
+        assert key not in prefect.states
+        assert f"run run-{len(prefect.started)} was started" in line
+        prefect.states[key] = Crashed()  # before its process had read anything
+    assert start_wanted(adapters, now_s=NOW + 60) == []
+    prefect.states = {prefect.started[0][2]: Cancelled()}  # by a person
+    assert start_wanted(adapters, now_s=NOW + 60) == []
 
 
 def test_a_run_that_was_killed_is_followed_by_another_and_one_that_ended_is_not(
