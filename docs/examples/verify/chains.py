@@ -51,4 +51,5 @@ for place, purpose in CHAINS.items():
         need((said["name"], said["number"], said["previous"]) == (NAME, number, previous), f"{key} does not follow")
         previous = hashlib.sha256(canonical(said)).hexdigest()
         found[place] = number
+need(found, f"no chain of {NAME} below {FOLDER}/store")
 print(", ".join(f"{found.get(place, 0)} {place}" for place in CHAINS))

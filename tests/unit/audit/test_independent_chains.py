@@ -58,6 +58,14 @@ def test_good_chains_are_good(copy: Copy) -> None:
     assert (done.stdout.strip(), done.stderr) == ("3 deployments, 3 holds, 3 canary, 3 erasures", "")
 
 
+def test_a_wrong_folder_is_no_good_chain(copy: Copy) -> None:
+    """Nor a wrong name, of either program."""
+    copy.name = "digit"
+    for done in (verified(copy), copy.verify()):
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "/store" in done.stderr
+
+
 def entry(copy: Copy, folder: str, number: int) -> Path:
     return copy.folder / "store" / folder / "digits" / f"{number:08d}.json"
 
