@@ -187,12 +187,17 @@ def finish(report: Report, adapters: Adapters) -> State[Any]:
 
 
 def leave_report(adapters: Adapters, facts: dict[str, Any], *also: str) -> None:
-    """Publish `runs/<run id>.json`, of a run of any flow, and the same under the names `also`."""
+    """Publish `runs/<run id>.json`, of a run of any flow, and the same under the names `also`.
+
+    Raises ``StorageError`` where the store is away; nothing of a run that ended badly, which has a reason of its own.
+    """
     document = canonical_json(facts)
     try:
         for name in (f"runs/{facts['run_id']}.json", *also):
             adapters.store.put(name, document)
     except RatchetError as error:  # it is signed and stored, and key or store may be what the run failed of
+        if isinstance(error, StorageError) and facts.get("outcome") not in ENDED_BADLY:
+            raise  # then it has not ended well, whatever its last step said
         logger.warning("run %s leaves no report: %s", facts["run_id"], error.line())
 
 

@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from itertools import count, islice
 from pathlib import Path
 from queue import SimpleQueue
@@ -287,6 +288,8 @@ class BorrowedStore:
         with self._lock:
             self._over = why
             waiting, self._waiting = self._waiting, {}
+        with suppress(OSError):  # whoever still sends answers has none to send them to
+            self._connection.shutdown(socket.SHUT_RDWR)
         self._requests.put(None)
         for answer in waiting.values():
             answer.set_exception(why)

@@ -49,13 +49,20 @@ def name_semaphores() -> None:
 def remove_abandoned_folders(home: Path | None = None) -> None:
     """Temporary folders of this user's whose process has ended, and semaphores. `home`: of a stack, whose services have
     temporary folders of their own."""
-    services = (home / "tmp").glob("*") if home is not None else ()
+    services = _entries(home / "tmp", "*") if home is not None else []
     for place in {temporary_root(), Path(tempfile.gettempdir()), *services}:
-        for folder in place.glob("ratchet-*"):
+        for folder in _entries(place, "ratchet-*"):
             with suppress(OSError):  # another process removes it, too
                 if is_abandoned(folder.name) and not folder.is_symlink() and folder.stat().st_uid == os.getuid():
                     shutil.rmtree(folder, ignore_errors=True)
     remove_abandoned_semaphores()
+
+
+def _entries(folder: Path, pattern: str) -> list[Path]:
+    try:
+        return list(folder.glob(pattern))
+    except OSError:  # it goes while one looks
+        return []
 
 
 def remove_abandoned_semaphores() -> None:

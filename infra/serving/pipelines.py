@@ -60,6 +60,7 @@ class ServedPipelines:
         self._follow, self._watch, self._log = follow, watch, log
         self._served: dict[str, ServedPipeline] = {}
         self._ending: list[tuple[str, Future[None]]] = []  # who answers what is under way, and then nothing more
+        self._lock = threading.Lock()  # of the list
         self.stopping = threading.Event()
 
     @property
@@ -132,18 +133,24 @@ class ServedPipelines:
 
     def _in_loop(self, what: Coroutine[Any, Any, Endpoint | None], loop: asyncio.AbstractEventLoop) -> None:
         """`what` gives who answers no more requests than those that are under way."""
-        try:
-            before = asyncio.run_coroutine_threadsafe(what, loop).result(TURN_S)
+
+        async def turn() -> None:  # whole, also where the loop comes to it after we have ceased to wait
+            before = await what
             if before is not None:
                 ending = asyncio.run_coroutine_threadsafe(self._app.ended(before), loop)
-                self._ending.append((before.name, ending))
+                with self._lock:
+                    self._ending.append((before.name, ending))
+
+        try:
+            asyncio.run_coroutine_threadsafe(turn(), loop).result(TURN_S)
         except Exception:
             logger.exception("a pipeline was taken up or dropped with trouble; the others are served")
 
     def _look_at_endings(self) -> None:
         """What has ended leaves memory."""
-        over = [(name, one) for name, one in self._ending if one.done()]
-        self._ending = [(name, one) for name, one in self._ending if not one.done()]
+        with self._lock:
+            over = [(name, one) for name, one in self._ending if one.done()]
+            self._ending = [(name, one) for name, one in self._ending if not one.done()]
         for name, one in over:
             if not one.cancelled() and one.exception() is not None:
                 logger.error("%s ended with trouble; the others are served", name, exc_info=one.exception())

@@ -6,6 +6,7 @@ A point keeps the time of its event, so that sending it twice changes nothing: M
 from __future__ import annotations
 
 import json
+import logging
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from mlratchet.models.errors import InfrastructureError
 from mlratchet.models.ports.tracker import Tracker, TrackingRunGoneError
 
+logger = logging.getLogger(__name__)
 Point = tuple[str, float, int, float]  # name, value, step, seconds since the epoch
 BATCH = 900  # points per request; MLflow takes 1000
 PAUSE_S = 0.5  # seconds between two requests, and
@@ -68,6 +70,8 @@ class MetricSpool:
                 return
             try:
                 send(self._tracker, self._run_id, batch)
+            except TrackingRunGoneError as error:  # no later try will find it
+                logger.warning("%d metrics are dropped: %s", len(batch), error)
             except InfrastructureError:
                 self._pause(AGAIN_S, closing)
                 continue

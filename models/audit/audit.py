@@ -169,7 +169,7 @@ class Audit:
 
     def _unreached(self, since_s: float) -> Iterator[tuple[str, str]]:
         """Key and digest."""
-        reached = frozenset(self._verified | self._named)
+        reached = frozenset(self._verified)
         for info in self._store.list("decisions/"):
             match = DECISION.match(info.key)
             if match is None:
@@ -188,7 +188,7 @@ class Audit:
         try:
             verified_decision(store, digest, Context(self._trusted))
         except SecurityError:
-            found.unsigned += 1
+            found.unsigned += digest not in self._named  # else it is told with its entry
             return found
         found.decisions.add(digest)
         if decision["kind"] == "gate":

@@ -232,7 +232,7 @@ def decide_again(
             acted = any(
                 (act.rule, act.condition) == (rule.name, counted)
                 for one in [*past, *made]
-                if one.at_s >= first.at_s
+                if one.at_s >= first.at_s or one.finding == finding.id
                 for act in one.actions
             )
             if not acted and not _against(rule, finding, past, windows, now_s, under_way, serving):

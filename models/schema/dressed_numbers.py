@@ -12,7 +12,7 @@ from mlratchet.models.schema.numbers import TOLERATED
 BLANKS = r" '’\x{a0}\x{202f}"  # between thousands, beside the point and the comma
 CODES = r"[A-Z]{2}?[$]|EUR|USD|GBP|CHF|JPY|CNY|INR|SEK|NOK|DKK|PLN|CZK|BRL|AUD|CAD"
 DRESSED = (
-    rf"^(?P<opened>\(?)[+-]?(?P<before>{CODES}|[^\pL\d\s.,+()'’-]{{1,2}})?\s?[+-]?"
+    rf"^(?P<opened>\(?)[+-]?(?P<before>{CODES}|[^\pL\d\s.,+()'’#@№-]{{1,2}})?\s?[+-]?"
     rf"(?P<number>\d[\d.,{BLANKS}]*?)"
     r"\s?(?P<after>[^\d\s.,:;/(){}\[\]-][^\d:;/(){}\[\]-]{0,9})?\)?$"
 )

@@ -125,6 +125,7 @@ def group_of(columns: Mapping[str, Guessed], taken: set[str]) -> str | None:
     Of fewer than `FEWEST_GROUPS` it is one like any other."""
     if sum(one.field.kind == "entity" and one.different <= one.given / 2 for one in columns.values()) > 1:
         return None
+    found = []
     for name, one in columns.items():
         several = 2 <= one.different <= one.given / 2 and one.share_given == 1
         if (
@@ -134,8 +135,8 @@ def group_of(columns: Mapping[str, Guessed], taken: set[str]) -> str | None:
             and GROUP_NAME.match(name)
             and (one.field.kind != "number" or one.whole)
         ):
-            return name
-    return None
+            found.append(name)
+    return next((name for name in found if columns[name].different >= FEWEST_GROUPS), next(iter(found), None))
 
 
 def leaks(columns: Mapping[str, Guessed], label: Label) -> dict[str, str]:

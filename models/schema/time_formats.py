@@ -21,8 +21,8 @@ CODES: Mapping[str, str] = {  # code -> what it reads; each is a named group of 
     "y": r"\d{2}",
     "m": r"\d{1,2}",
     "d": r"\d{1,2}",
-    "b": rf"(?i:{'|'.join(one[:3] for one in MONTHS)})",
-    "B": rf"(?i:{'|'.join(MONTHS)})",
+    "b": rf"(?i:{'|'.join((*MONTHS, *(one[:3] for one in MONTHS)))})",  # short or in full, as C's strptime
+    "B": rf"(?i:{'|'.join((*MONTHS, *(one[:3] for one in MONTHS)))})",
     "H": r"\d{1,2}",
     "I": r"(?:0?[1-9]|1[0-2])",
     "p": r"(?i:[ap]m)",
@@ -53,7 +53,7 @@ TAILS = (  # of a date, told apart by the first cell that has one
 )
 FREE = (
     "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%Y%m%d", "%d-%b-%Y", "%d-%b-%y", "%d %b %Y", "%d/%b/%Y",
-    "%d %B %Y", "%b %d, %Y", "%b %d %Y", "%b-%d-%Y", "%B %d, %Y", "%B %d %Y", "%Y-%b-%d",
+    "%b %d, %Y", "%b %d %Y", "%b-%d-%Y", "%Y-%b-%d",
 )  # fmt: skip
 """Dates that can be read in one way: where dots part them, the day stands first everywhere that they are used."""
 DAY_FIRST: Mapping[str, str] = {"%d/%m/%Y": "%m/%d/%Y", "%d-%m-%Y": "%m-%d-%Y", "%d/%m/%y": "%m/%d/%y"}

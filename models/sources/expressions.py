@@ -188,11 +188,18 @@ def _joined(tests: list[Test], function: str) -> Test:
         return tests[0]
 
     def test(table: pa.Table) -> Mask:
+        import pyarrow as pa
         import pyarrow.compute as pc
+        from mlratchet.models.schema.cells import one_array
 
         mask = tests[0](table)
-        for one in tests[1:]:
-            mask = pc.call_function(function, [mask, one(table)])
+        for one in tests[1:]:  # asked of the rows of which it decides: what it refuses may stand in others
+            undecided = one_array(pc.fill_null(pc.invert(mask) if function == "or_kleene" else mask, True))
+            rows = table.filter(undecided)
+            told = pa.repeat(pa.scalar(function == "or_kleene"), table.num_rows)
+            if rows.num_rows:
+                told = pc.replace_with_mask(told, undecided, one_array(one(rows)))
+            mask = pc.call_function(function, [one_array(mask), told])
         return mask
 
     return test

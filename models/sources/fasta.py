@@ -64,9 +64,12 @@ class Fasta(ExampleFormat):
         strange = next((name for name, _ in told if name.startswith(RESERVED)), None)
         if strange is not None:
             return _bad(where, "bad_record", f"{strange!r}: names with {RESERVED} are Ratchet's own; rename it")
-        twice = twice_among(name for name, _ in told)
+        # in brackets stand the words of a catalogue, which no field is named by
+        twice = twice_among(name for name, _ in dict.fromkeys(told) if not name.startswith("["))
         if twice is not None:
-            return _bad(where, "bad_record", f"{twice[:60]!r} is there twice in its description; leave one")
+            return _bad(
+                where, "bad_record", f"{twice[:60]!r} is there twice in its description, with two values; leave one"
+            )
         values = {"id": identity, "sequence": sequence.decode(), "description": description.strip(), **dict(told)}
         values |= {"quality": quality.decode()} if quality else {}
         label = values.get(self.options.label_column)

@@ -97,13 +97,14 @@ def withheld_still(
     newest = windows_of(store, pipeline, most=1) if head is not None else ()
     if head is None or not newest or newest[-1].generation != head.generation:
         return []
-    open_now = {key: state["severity"] for key, state in newest[-1].open.items()}
+    open_now = newest[-1].open
     return [
         (finding, answer)
         for finding, answer in recent
         if finding.generation == head.generation
         and (state := open_now.get(f"{finding.kind}:{finding.subject}")) is not None
-        and at_least(state, finding.severity)
+        and finding.window.to_s > state["since_s"]  # of one that ended and came back, the later finding speaks
+        and at_least(state["severity"], finding.severity)
         and not is_resolved(store, pipeline, finding.id)
     ]
 

@@ -21,7 +21,7 @@ def pass_holds(run: Run, work: Work, gate_run: GateRun) -> list[Hold]:
     """
     book, name = hold_book(run.adapters), run.spec.name
     held = book.standing(name)
-    delivered_s = newest_object_s(run, work.snapshot_id) if held else None
+    delivered_s = newest_object_s(run, work.snapshot_id, unreplaced=True) if held else None
     lifted = [hold for hold in held if hold.is_answered_by(delivered_s)]
     for hold in lifted:
         book.lift(

@@ -203,13 +203,19 @@ def asked_of(run: Run, work: Work, measures: frozenset[str]) -> Inspection:
     )
 
 
-def newest_object_s(run: Run, snapshot_id: str) -> float | None:
+def newest_object_s(run: Run, snapshot_id: str, *, unreplaced: bool = False) -> float | None:
     """When the newest object of a snapshot was delivered, by the store's clock: one listing. What came since is in no
-    snapshot yet, and nobody has looked at it."""
+    snapshot yet, and nobody has looked at it.
+
+    `unreplaced`: nor has anybody looked at what came in the place of one, with as many bytes. None where the store
+    knows none by its etag: all were replaced, or the snapshot was taken of another server.
+    """
     folder = folder_of(run.spec.source.prefix)
-    taken = {(folder + one.key, one.size_bytes) for one in load_snapshot(run.adapters.store, snapshot_id).objects}
-    listed = run.raw.list(folder)
-    return max((info.modified_s for info in listed if (info.key, info.size_bytes) in taken), default=None)
+    objects = load_snapshot(run.adapters.store, snapshot_id).objects
+    taken = {(folder + one.key, one.size_bytes): one.etag for one in objects}
+    there = [info for info in run.raw.list(folder) if (info.key, info.size_bytes) in taken]
+    seen = [info for info in there if not unreplaced or taken[info.key, info.size_bytes] == info.etag]
+    return max((info.modified_s for info in seen), default=None)
 
 
 def unseen_outputs(run: Run, champion: Registration) -> Outputs | None:

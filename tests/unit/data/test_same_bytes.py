@@ -106,8 +106,8 @@ EXPECTED = {  # read at once, and in small pieces: in which order rows are set a
         "728b87846e9583cf4b138366c81dfcf7085851a58406046236e3e6cea35dcee1",
     ),
     "objects": (
-        "678bcb7ef9f233cabe2cbea669be6b93b9dcb0efa81eb815d823b5ff93c49a20",
-        "eb25d201ac1a965c75e990cadf7fe9de3cba0ec5df2dfb7d3cfd22dcd6b84e14",
+        "32bc7b66b483071ef73c8ba5a75421501affed9cdf55a6fd207e41274d035162",
+        "d8d6a9e93b6ab3bcf92c7e1831b89a766d65ac26fe44e277234e5f2fa8697057",
     ),
 }
 

@@ -151,6 +151,16 @@ def test_what_a_retrain_came_for_since_or_can_never_act_is_not_asked_again() -> 
     assert again(*two, now_s=HOUR) == [(two[0][0].id, ["retrain"], True)]
 
 
+RULES = [ActionRule(when="quality", do="retrain", cooldown=2 * HOUR), ActionRule(when="quality", do="notify")]
+
+
+def test_a_later_answer_counts_also_where_the_first_was_given_by_a_clock_that_was_ahead() -> None:
+    first = first_of(finding(2), under_way="a run is", now_s=300 * DAY)
+    (later,) = decide_again([first], RULES, [first[1]], now_s=2 * DAY)
+    assert [act.do for act in later.actions] == ["retrain"]
+    assert decide_again([first], RULES, [first[1], later], now_s=40 * DAY) == []
+
+
 RULE = ActionRule(when="inputs:price", severity="warning", do="hold", of_windows=OfWindows(k=3, n=4))
 PRICE: dict[str, Any] = {"kind": "inputs", "subject": "price", "severity": "warning"}
 

@@ -27,6 +27,8 @@ ROWS = 60
         ([f"{n}b" if n == 7 else str(n) for n in range(ROWS)], ""),  # of a few
         ([f"{n}{'abcdef'[n % 6]}" for n in range(ROWS)], ""),
         ([f"B{n}" for n in range(ROWS)], ""),
+        ([f"#{n + 1000}" for n in range(ROWS)], ""),  # of an order
+        ([f"@{n + 1000}" for n in range(ROWS)], ""),
         ([f"N{n}1" for n in range(ROWS)], ""),
         ([f"10.0.0.{n}" for n in range(ROWS)], ""),
         ([f"{n}:30" for n in range(ROWS)], ""),

@@ -167,6 +167,11 @@ def test_rows_are_not_divided_by_so_few_groups_that_a_side_has_none(groups: int,
     assert [one.partition(",")[0] for one in found.remarks.values()] == [f"names {groups} groups"] * (role is None)
 
 
+def test_a_group_of_many_is_taken_where_one_of_few_stands_before_it() -> None:
+    found = proposed(group=[f"g{n % 3}" for n in range(ROWS)], patient=[f"p{n % 15}" for n in range(ROWS)])
+    assert (found.schema.group, found.schema.fields["group"].input) == ("patient", True)
+
+
 def test_ratings_keep_who_and_what_as_inputs() -> None:
     raw = pa.table({"user_id": cycle("1", "2", "3"), "item_id": cycle("7", "8"), "rating": cycle("1", "5", "3", "4"),
                     "timestamp": cycle("880000000", "880000100")})  # fmt: skip

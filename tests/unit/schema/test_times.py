@@ -160,13 +160,22 @@ def test_the_format_of_a_column_is_found() -> None:
         (("31/12/2024 10:05:59pm", "1/2/2024 9:00:00am"), "%d/%m/%Y %I:%M:%S%p"),
         (("05-JAN-24", "31-dec-99"), "%d-%b-%y"),
         (("1 May 2024", "17 Jun 1999"), "%d %b %Y"),
-        (("1 May 2024", "17 June 1999"), "%d %B %Y"),
+        (("1 May 2024", "17 June 1999"), "%d %b %Y"),
+        (("1 May 2024",), "%d %b %Y"),
         (("Jan 5, 2024 10:00", "May 31, 2024 23:59"), "%b %d, %Y %H:%M"),
         (("Jan 1 2000", "Feb 1 2000"), "%b %d %Y"),
     ],
 )
 def test_months_with_names_and_clocks_of_twelve_hours_are_found(cells: tuple[str, ...], form: str) -> None:
     assert decided(*cells) == form
+
+
+@pytest.mark.parametrize("form", ["%d %b %Y", "%d %B %Y"])
+def test_a_first_delivery_of_may_fixes_no_length_of_the_names_of_months(form: str) -> None:
+    """In which one cannot see whether they are short."""
+    assert read(["2 May 2024", "1 June 2024", "1 jun 2024"], form) == [
+        "2024-05-02T00:00:00Z", "2024-06-01T00:00:00Z", "2024-06-01T00:00:00Z",
+    ]  # fmt: skip
 
 
 def test_a_month_or_an_hour_that_does_not_exist_is_refused() -> None:

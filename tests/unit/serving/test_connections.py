@@ -161,6 +161,7 @@ async def app(scope, receive, send):
     await send({{"type": "http.response.body", "body": b""}})
 config = configured(app, host="127.0.0.1", port=int(sys.argv[1]), header_s=lambda: 60.0)
 config.lifespan = "off"
+config.timeout_keep_alive = 600  # a busy machine comes late
 run_loop(uvicorn.Server(config).serve())
 """
 
@@ -182,7 +183,7 @@ def test_whoever_takes_all_connections_takes_no_other_file_of_the_server() -> No
                 assert len([*Path(f"/proc/{server.pid}/fd").iterdir()]) < OTHER_FILES
                 assert client.get("/ready").status_code == 200  # who has a connection is answered
             with httpx.Client(base_url=f"http://127.0.0.1:{port}/m", timeout=60) as client:
-                wait_for("room", lambda: client.get("/ready").status_code == 200, 20)
+                wait_for("room", lambda: client.get("/ready").status_code == 200, 60)
         finally:
             server.terminate()
 

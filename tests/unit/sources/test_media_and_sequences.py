@@ -245,6 +245,13 @@ def test_sequences_are_read_with_what_their_description_says() -> None:
     assert [(one.id, one.label, one.values["label"]) for one in examples] == [("p1", "AMP", "AMP")]
 
 
+def test_a_name_that_a_description_says_twice_is_refused_where_it_says_two_things() -> None:
+    data = b">a len=4 len=4 label=x\nGL\n>b label=x label=y\nGL\n>c [db_xref=A:1] [db_xref=B:2] label=y\nGL\n"
+    rows, rejects = Delivery({"s.fa": data}).rows("fasta")
+    assert [(row["id"], row["label"]) for row in rows] == [("a", "x"), ("c", "y")]
+    assert [(one.where, one.code) for one in rejects] == [("s.fa:3", "bad_record")]
+
+
 @pytest.mark.parametrize("kind", ["fasta", "webdataset", "ratings"])
 def test_a_damaged_file_is_told_and_nothing_is_raised(kind: str) -> None:
     key, data = {

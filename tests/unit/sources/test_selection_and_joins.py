@@ -88,6 +88,19 @@ def test_numbers_with_commas_are_not_left_out_in_silence(cell: str) -> None:
     assert parse_condition("price > '17'").chosen(table).num_rows == 1
 
 
+def test_numbers_with_commas_in_rows_that_another_part_decides_stop_nothing() -> None:
+    table = pa.table({"country": ["US", "DE", None, "US"], "price": ["7.5", "16,26", "1", "3"]})
+    assert parse_condition("country = 'US' and price > 5").chosen(table)["price"].to_pylist() == ["7.5"]
+    assert parse_condition("not (country = 'DE' or price < 5)").chosen(table)["price"].to_pylist() == ["7.5"]
+    for text in (
+        "price > 5 and country = 'US'",
+        "country != 'x' and price > 5",
+        "country = 'US' or price > 5",
+    ):
+        with pytest.raises(DataError, match="'16,26'"):
+            parse_condition(text).chosen(table)
+
+
 def test_a_pipeline_file_with_a_bad_condition_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"source.*expected 'and', 'or' or the end"):
         spec_of(TABLE, "select: {rows: 'a > 1 b'}")

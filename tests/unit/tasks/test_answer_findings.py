@@ -260,6 +260,24 @@ def test_a_rule_over_windows_of_a_day_acts_days_after_its_warning_on_windows_of_
     assert made == ["retrain"] * retrains
 
 
+@pytest.mark.parametrize("since", [1, 6])
+def test_a_warning_that_ended_does_not_act_when_it_comes_back(adapters: Any, since: int) -> None:
+    """The later one has a finding of its own, with its own window."""
+    rule = {"when": "inputs:price", "severity": "warning"}
+    rules = [{**rule, "do": "notify"}, {**rule, "do": "hold", "of_windows": {"k": 2, "n": 4}}]
+    config = MonitoringConfig.model_validate({"actions": rules, "false_alarms_per_year": 365})
+    warning = finding(0, kind="inputs", subject="price", severity="warning")
+    publish_finding(adapters.store, warning)
+    made = [[act.do for one in look(adapters, config) for act in one.actions]]
+    for number in range(1, 9):
+        record = window_after(warning, number >= since, number=number, window=finding(number - 1).window)
+        began_s = finding(since - 1).window.from_s
+        still = {key: {**state, "since_s": began_s} for key, state in record.open.items()}
+        publish_window(adapters.store, record.model_copy(update={"open": still}))
+        made.append([act.do for one in look(adapters, config) for act in one.actions])
+    assert made == [["notify"], [], *([["hold"]] if since == 1 else [[]]), *[[]] * 6]
+
+
 def test_what_several_rules_over_windows_withhold_is_done_one_after_the_other(adapters: Any) -> None:
     rule = {"when": "inputs:price", "severity": "warning"}
     rules = [

@@ -90,6 +90,16 @@ def test_a_delivery_that_came_while_an_earlier_one_was_read_is_not_answered_for_
     assert len(book.standing("digits")) == 1
 
 
+def test_an_object_that_was_replaced_by_as_many_bytes_while_a_run_worked_ends_no_hold(run: Any) -> None:
+    book = hold(run)
+    deliver(run, book, -60.0)
+    (judged,) = run.raw.list()
+    unseen = replace(judged, etag="other", modified_s=judged.modified_s + 120.0)
+    run.raw.list = lambda prefix="", **_: iter([unseen])
+    with pytest.raises(GateRefusedError, match="is held since"):
+        stop_if_held(run, WORK, DATA, Report(run_id="r", pipeline="digits"))
+
+
 def test_a_run_that_had_nothing_to_do_says_that_its_pipeline_is_held(run: Any) -> None:
     hold(run)
     report = Report(run_id="r", pipeline="digits")
