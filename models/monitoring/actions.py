@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 from mlratchet.models.config import StrictModel
 from mlratchet.models.monitoring.finding import SEVERITIES, Finding, FindingKind, Severity, at_least
+from mlratchet.models.monitoring.pace import too_often
 from pydantic import Field, model_validator
 
 Action = Literal["retrain", "hold", "rollback", "ask", "notify"]
@@ -19,7 +20,7 @@ ACTS: tuple[Action, ...] = ("hold", "rollback", "retrain")  # what changes somet
 ORDER: tuple[Action, ...] = (*ACTS, "ask", "notify")
 KINDS: tuple[FindingKind, ...] = ("quality", "data", "service", "inputs", "outputs", "hardware")  # gravest first
 CALIBRATION_ALARM = "quality:calibration"  # that a confidence means another thing, which is no loss by itself
-WEEK_S, YEAR_S = 7 * 86_400.0, 365 * 86_400.0
+YEAR_S = 365 * 86_400.0
 QUIET_WARNINGS = 0.05  # of the windows in which nothing changed, the share in which one subject warns, at most
 
 
@@ -306,13 +307,7 @@ def _against(
             return _lacks(found, rule.of_windows)
     counted = (rule.name, _counted_by(rule, finding))
     ages_s = [now_s - one.at_s for one in past for act in one.actions if (act.rule, act.condition) == counted]
-    newest_s = min(ages_s, key=abs, default=rule.cooldown)  # what is far ahead is of a clock that was wrong
-    if abs(newest_s) < rule.cooldown:
-        return f"{newest_s:.0f} s after the last, and its cooldown is {rule.cooldown:.0f} s"
-    this_week = sum(1 for age_s in ages_s if abs(age_s) < WEEK_S)
-    if this_week >= rule.budget_per_week:
-        return f"its budget of {rule.budget_per_week} in seven days is used"
-    return ""
+    return too_often(ages_s, cooldown_s=rule.cooldown, per_week=rule.budget_per_week, whose="its")
 
 
 def windows_with(rule: ActionRule, finding: Finding, windows: Sequence[SeenWindow]) -> int:

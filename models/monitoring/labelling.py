@@ -20,9 +20,9 @@ from mlratchet.models.inference_log.config import LabelsConfig
 from mlratchet.models.inference_log.labels import LabelRequest
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.config import LabellingRule
+from mlratchet.models.monitoring.pace import too_often
 
 WANTED = "labels-wanted/"
-WEEK_S = 7 * 86_400.0
 SCALE = 2**64
 
 
@@ -79,12 +79,8 @@ def _place(seed: str, request: str, row: int) -> float:
 def withheld(requests: Sequence[LabelRequest], rule: LabellingRule, at_s: float) -> str:
     """Why there is no request by itself now; empty where there may be one."""
     ages_s = [at_s - one.at_s for one in requests if one.finding]
-    newest_s = min(ages_s, key=abs, default=rule.cooldown)  # what is far ahead is of a clock that was wrong
-    if abs(newest_s) < rule.cooldown:
-        return f"{newest_s:.0f} s after the last, and the cooldown is {rule.cooldown:.0f} s"
-    if sum(abs(age_s) < WEEK_S for age_s in ages_s) >= rule.budget_per_week:
-        return f"the budget of {rule.budget_per_week} requests in seven days is used"
-    return ""
+    budget = rule.budget_per_week
+    return too_often(ages_s, cooldown_s=rule.cooldown, per_week=budget, whose="the", what=" requests")
 
 
 def sheet(request: LabelRequest, answers: pa.Table, config: LabelsConfig) -> bytes:

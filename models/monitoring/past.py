@@ -14,13 +14,13 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.moments import utc
 from mlratchet.models.monitoring.config import ReferenceName
 from mlratchet.models.monitoring.cutting import Edges
+from mlratchet.models.monitoring.pace import WEEK_S
 from mlratchet.models.monitoring.window import WindowRecord, load_window
 from mlratchet.models.ports.storage import ObjectNotFound, ObjectStore
 
 logger = logging.getLogger(__name__)
 
 LOOKED_BACK = 60  # records, for a good one
-WEEK_S = 7 * 86_400.0
 
 
 @dataclass(frozen=True, kw_only=True)

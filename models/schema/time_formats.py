@@ -16,13 +16,14 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
     "December",
 )  # fmt: skip
+MONTH = rf"(?i:{'|'.join((*MONTHS, *(one[:3] for one in MONTHS)))})"  # short or in full, as C's strptime
 CODES: Mapping[str, str] = {  # code -> what it reads; each is a named group of the format's expression
     "Y": r"\d{4}",
     "y": r"\d{2}",
     "m": r"\d{1,2}",
     "d": r"\d{1,2}",
-    "b": rf"(?i:{'|'.join((*MONTHS, *(one[:3] for one in MONTHS)))})",  # short or in full, as C's strptime
-    "B": rf"(?i:{'|'.join((*MONTHS, *(one[:3] for one in MONTHS)))})",
+    "b": MONTH,
+    "B": MONTH,
     "H": r"\d{1,2}",
     "I": r"(?:0?[1-9]|1[0-2])",
     "p": r"(?i:[ap]m)",
@@ -31,12 +32,7 @@ CODES: Mapping[str, str] = {  # code -> what it reads; each is a named group of 
     "f": r"\d{1,9}",
     "z": r"Z|[+-]\d{2}:?\d{2}",
 }
-SAME: tuple[tuple[str, str], ...] = (
-    ("m", "bB"),
-    ("b", "B"),
-    ("Y", "y"),
-    ("H", "I"),
-)  # what says the same -> other codes
+SAME = ("m", "bB"), ("b", "B"), ("Y", "y"), ("H", "I")  # what says the same -> other codes
 ISO_PATTERN = (
     r"^(?P<Y>\d{4})-(?P<m>\d{2})-(?P<d>\d{2})"
     r"(?:[T ](?P<H>\d{2})(?::(?P<M>\d{2})(?::(?P<S>\d{2})(?:[.,](?P<f>\d{1,9}))?)?)?"

@@ -178,13 +178,8 @@ def test_the_worker_cancels_missed_ticks_and_takes_up_the_stuck_and_the_answered
     assert "missed" in (server.ended[ticks[-1].id].message or "")
 
 
-def test_a_run_that_nobody_could_end_has_crashed_when_two_looks_find_no_process(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """As a disk leaves it that was full: `Running`, no heartbeat to miss, and the pipeline's one slot taken."""
-    server = Server([], [], [])
-    abandoned, ends, lives = running(), running(), running()
-    server.running = [abandoned, ends, lives]
+def worker_of(server: Server, monkeypatch: pytest.MonkeyPatch, *, alive: FlowRun) -> OneForMissedTicks:
+    """Of a server that has no run for it; it looks each time, and one run has a process."""
 
     async def page(_worker: ProcessWorker) -> list[Any]:
         return []
@@ -192,9 +187,20 @@ def test_a_run_that_nobody_could_end_has_crashed_when_two_looks_find_no_process(
     monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", page)
     monkeypatch.setattr(OneForMissedTicks, "waiting", None)
     monkeypatch.setattr(worker_queue, "LOOK_S", 0.0)
-    monkeypatch.setattr(worker_queue, "runs_with_a_process", lambda: {str(lives.id)})
+    monkeypatch.setattr(worker_queue, "runs_with_a_process", lambda: {str(alive.id)})
     worker = OneForMissedTicks(work_pool_name="ratchet", name="local")
     worker._client = server  # type: ignore[assignment]
+    return worker
+
+
+def test_a_run_that_nobody_could_end_has_crashed_when_two_looks_find_no_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As a disk leaves it that was full: `Running`, no heartbeat to miss, and the pipeline's one slot taken."""
+    server = Server([], [], [])
+    abandoned, ends, lives = running(), running(), running()
+    server.running = [abandoned, ends, lives]
+    worker = worker_of(server, monkeypatch, alive=lives)
     asyncio.run(worker._get_scheduled_flow_runs())
     assert server.ended == {}
     server.running.remove(ends)  # its last word had been on its way
@@ -209,16 +215,7 @@ def test_a_run_that_was_cancelled_as_its_process_started_is_cancelled(monkeypatc
     server = Server([], [], [])
     gone, ends, deleted = (FlowRun(flow_id=uuid4(), name="r", state=Cancelling()) for _ in range(3))
     server.cancelling, server.deleted = [deleted, gone, ends], deleted.id
-
-    async def page(_worker: ProcessWorker) -> list[Any]:
-        return []
-
-    monkeypatch.setattr(ProcessWorker, "_get_scheduled_flow_runs", page)
-    monkeypatch.setattr(OneForMissedTicks, "waiting", None)
-    monkeypatch.setattr(worker_queue, "LOOK_S", 0.0)
-    monkeypatch.setattr(worker_queue, "runs_with_a_process", lambda: {str(ends.id)})
-    worker = OneForMissedTicks(work_pool_name="ratchet", name="local")
-    worker._client = server  # type: ignore[assignment]
+    worker = worker_of(server, monkeypatch, alive=ends)
     for _ in range(2):
         assert server.ended == {}
         asyncio.run(worker._get_scheduled_flow_runs())
