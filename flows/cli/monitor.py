@@ -150,9 +150,17 @@ def show_story(story: Story) -> None:
         console.print(f"[red]{escape(one_line(gap))}[/]")
 
 
+def lasting(seconds: float) -> str:
+    """A length of time in the largest unit of which it is one and a half or more and few digits say it: `60 minutes`."""
+    for unit, length_s in (("hours", 3600.0), ("minutes", 60.0)):
+        if seconds >= 1.5 * length_s and (seconds / length_s * 10).is_integer():
+            return f"{seconds / length_s:g} {unit}"
+    return f"{seconds:g} seconds"
+
+
 def no_window(pipeline: str, rule: WindowRule) -> str:
     """Why there is nothing to show yet, and what makes something."""
-    size = f"{rule.rows:,} requests" if rule.rows is not None else f"{(rule.seconds or 0) / 60:g} minutes of requests"
+    size = f"{rule.rows:,} requests" if rule.rows is not None else f"{lasting(rule.seconds or 0.0)} of requests"
     return (
         f"{pipeline}: no window has ended yet: one is {size} (`monitoring.windows`). `ratchet ls` shows who serves, "
         f"and `ratchet simulate {pipeline}` sends requests to try it"

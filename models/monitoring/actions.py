@@ -101,6 +101,14 @@ class SeenWindow(NamedTuple):
     open: Mapping[str, Severity]  # condition `kind:subject` that holds in it -> how severe
 
 
+class Serving(NamedTuple):
+    """Who serves, as the ledger says."""
+
+    version: int
+    generation: int
+    has_before: bool  # whether a version that stands was champion before it, to which a rollback goes
+
+
 class Act(StrictModel):
     """One consequence."""
 
@@ -154,7 +162,7 @@ def decide(
     *,
     windows: Sequence[SeenWindow] = (),
     under_way: str = "",
-    serving: int | None = None,
+    serving: Serving | None = None,
     now_s: float,
 ) -> list[FindingAnswer]:
     """What is to be done about new findings: an answer for each that a rule fits, oldest window first.
@@ -165,7 +173,7 @@ def decide(
         history: Every answer so far, for cooldown and budget.
         windows: The newest windows, oldest first, for rules over several.
         under_way: What may replace the champion already; a retrain is withheld meanwhile.
-        serving: Version of the champion: what was found of another is no reason to train that one anew.
+        serving: The champion: what was found of another is no reason to train that one anew, or to go back from it.
         now_s: Seconds since the epoch.
 
     A finding of which all rules are over several windows and may still come true has no answer yet: it is decided about
@@ -205,7 +213,7 @@ def decide_again(
     *,
     windows: Sequence[SeenWindow] = (),
     under_way: str = "",
-    serving: int | None = None,
+    serving: Serving | None = None,
     now_s: float,
 ) -> list[FindingAnswer]:
     """Second answers to what goes on: it is told once, so nobody else asks when what withheld an action is over.
@@ -292,11 +300,16 @@ def _against(
     windows: Sequence[SeenWindow],
     now_s: float,
     under_way: str,
-    serving: int | None,
+    serving: Serving | None,
 ) -> str:
     """Why the rule has no consequence now; empty when it has."""
-    if rule.do == "retrain" and serving is not None and finding.version != serving:
-        return f"it is about version {finding.version}, and version {serving} serves"
+    if rule.do == "retrain" and serving is not None and finding.version != serving.version:
+        return f"it is about version {finding.version}, and version {serving.version} serves"
+    if rule.do == "rollback" and serving is not None:
+        if finding.generation != serving.generation:
+            return f"it is about generation {finding.generation}, and generation {serving.generation} serves"
+        if not serving.has_before:
+            return f"no version that stands was champion before version {serving.version}"
     if rule.do == "retrain" and under_way:
         return under_way
     if rule.do in ACTS and not finding.window.whole:

@@ -14,7 +14,16 @@ from typing import Any
 from mlratchet.models.errors import ConfigurationError, RatchetError, SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.ledger.entry import LedgerConflict
-from mlratchet.models.monitoring.actions import ActionRule, FindingAnswer, SeenWindow, decide, decide_again, is_recent
+from mlratchet.models.ledger.undo import version_before
+from mlratchet.models.monitoring.actions import (
+    ActionRule,
+    FindingAnswer,
+    SeenWindow,
+    Serving,
+    decide,
+    decide_again,
+    is_recent,
+)
 from mlratchet.models.monitoring.answers import answers_of, is_resolved, publish_answer
 from mlratchet.models.monitoring.config import MonitoringConfig
 from mlratchet.models.monitoring.finding import Finding, at_least, findings_of, load_finding
@@ -65,9 +74,9 @@ def answer_findings(
     made: list[FindingAnswer] = []
     withheld = withheld_still(adapters, pipeline, history, by_id, rules=config.actions, now_s=now)
     busy = under_way(adapters, pipeline, now_s=now) if fresh or withheld else ""
-    head = adapters.ledger.head(pipeline) if fresh or withheld else None
     facts: dict[str, Any] = {
-        "windows": windows, "under_way": busy, "serving": head.version if head is not None else None, "now_s": now,
+        "windows": windows, "under_way": busy, "serving": serving(adapters, pipeline) if fresh or withheld else None,
+        "now_s": now,
     }  # fmt: skip
     answers = decide(fresh, config.actions, history, **facts)
     answers += decide_again(withheld, config.actions, [*history, *answers], **facts)
@@ -77,6 +86,15 @@ def answer_findings(
         carry_out(adapters, by_id[answer.finding], answer)
         made.append(answer)
     return made
+
+
+def serving(adapters: Adapters, pipeline: str) -> Serving | None:
+    """Who serves; None where nothing was ever promoted."""
+    entries = adapters.ledger.entries(pipeline)
+    if not entries:
+        return None
+    head = entries[-1]
+    return Serving(head.version, head.generation, has_before=version_before(entries) is not None)
 
 
 def withheld_still(

@@ -17,7 +17,10 @@ from typer.testing import CliRunner
     [
         (WindowRule(), "60 minutes of requests"),
         (WindowRule(rows=5000), "5,000 requests"),
-        (WindowRule(seconds=90), "1.5 minutes"),
+        (WindowRule(seconds=90), "1.5 minutes of requests"),
+        (WindowRule(seconds=10), "10 seconds of requests"),
+        (WindowRule(seconds=100), "100 seconds of requests"),
+        (WindowRule(seconds=86_400), "24 hours of requests"),
     ],
 )
 def test_no_window_yet_says_how_long_one_is_and_how_to_get_requests(rule: WindowRule, size: str) -> None:

@@ -12,6 +12,7 @@ from mlratchet.models.monitoring.actions import (
     FindingAnswer,
     OfWindows,
     SeenWindow,
+    Serving,
     decide,
     decide_again,
     rate_of_window_rules,
@@ -224,10 +225,10 @@ def test_an_alarm_is_held_at_once_also_where_a_rule_over_windows_waits_for_more_
 
 def test_what_was_found_of_a_version_that_serves_no_more_trains_nothing() -> None:
     hold = ActionRule(when="quality", do="hold")
-    (answer,) = decide([finding()], [RETRAIN, hold], (), serving=4, now_s=10 * HOUR)
+    (answer,) = decide([finding()], [RETRAIN, hold], (), serving=Serving(4, 5, has_before=True), now_s=10 * HOUR)
     assert [act.do for act in answer.actions] == ["hold"]
     assert answer.withheld == ("retrain: it is about version 3, and version 4 serves",)
-    assert done(finding(), RETRAIN, serving=3) == ["retrain"]
+    assert done(finding(), RETRAIN, serving=Serving(3, 4, has_before=False)) == ["retrain"]
 
 
 def test_an_answer_by_a_clock_that_was_far_ahead_withholds_nothing() -> None:

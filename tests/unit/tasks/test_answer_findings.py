@@ -124,9 +124,12 @@ def test_whoever_is_killed_between_finding_and_request_leaves_nothing_undone(
 
 
 def test_a_rollback_goes_back_from_the_version_that_the_finding_is_about_alone(adapters: Any, world: World) -> None:
-    config = MonitoringConfig.model_validate({"actions": [{"when": "quality", "do": "rollback", "cooldown": 0}]})
-    publish_finding(adapters.store, finding(generation=3))  # of an earlier champion
+    config = MonitoringConfig.model_validate({"actions": [{"when": "quality", "do": "rollback", "cooldown": 3600}]})
+    publish_finding(adapters.store, finding(generation=3))  # of an earlier champion: no cooldown begins
     look(adapters, config)
+    assert said_about(adapters.store, "digits", finding(generation=3).id)[1:] == [
+        "not done: rollback: it is about generation 3, and generation 4 serves"
+    ]
     assert world.ledger.head("digits").generation == 4  # type: ignore[union-attr]
     publish_finding(adapters.store, finding(2))
     look(adapters, config)
@@ -136,6 +139,12 @@ def test_a_rollback_goes_back_from_the_version_that_the_finding_is_about_alone(a
     assert (head.generation, head.version, head.actor) == (5, 1, "monitoring")
     assert head.reason.startswith("because accuracy on eu fell below 0.90, window 1970-01-01T02:00:00Z (finding ")
     assert world.audit().passed
+    of_the_first = finding(2, version=1, generation=5)
+    publish_finding(adapters.store, of_the_first)
+    look(adapters, config, now_s=NOW + 7200)
+    assert said_about(adapters.store, "digits", of_the_first.id)[1:] == [
+        "not done: rollback: no version that stands was champion before version 1"
+    ]
 
 
 def test_an_event_that_is_lost_is_caught_by_the_next_look_at_what_is_wanted(adapters: Any, prefect: Prefect) -> None:
