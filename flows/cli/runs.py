@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from mlratchet.infra.serving.client import TableWriting
+    from mlratchet.infra.serving.client_files import TableWriting
     from mlratchet.infra.serving.local import LocalServers
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
@@ -263,12 +263,15 @@ def check_lines(checks: Sequence[dict[str, str]]) -> list[str]:
 
 def predict(
     pipeline: Annotated[str, typer.Argument(help="A pipeline whose champion is served.")],
-    files: Annotated[list[Path], typer.Argument(help="CSV or JSONL files, pictures, sounds, a row as JSON.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="CSV, JSONL, Parquet, FASTA or FASTQ files, pictures, sounds, a row as JSON.")
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Ask the served champion; a server that is starting is waited for, up to half a minute.
 
-    Rows of CSV files are read as the pipeline file says that its tables are written: encoding, delimiter, decimal mark.
+    Tables are CSV, JSONL or Parquet, sequences FASTA or FASTQ, also packed as .gz or .zst. Rows of CSV files are read
+    as the pipeline file says that its tables are written: encoding, delimiter, decimal mark.
     """
     from mlratchet.flows.cli.output import emit
     from mlratchet.infra.serving.client import predict_files
@@ -309,7 +312,7 @@ def await_server(home: Path, servers: LocalServers, pipeline: str) -> None:
 
 def _tables_of(pipeline: str) -> TableWriting | None:
     """As the pipeline's file says; None where there is none here, or it cannot be read: that is not what was asked."""
-    from mlratchet.infra.serving.client import TableWriting
+    from mlratchet.infra.serving.client_files import TableWriting
     from mlratchet.infra.settings import pipelines_folder
     from mlratchet.models.errors import ConfigurationError
     from mlratchet.models.pipeline.loading import find_pipeline, read_pipeline

@@ -22,7 +22,7 @@ from mlratchet.models.serving.metrics import PipelineMetrics
 from mlratchet.models.serving.observing import Answered, Observer
 from mlratchet.models.serving.predictor import Answers, NoFiniteAnswerError, Predictor
 from mlratchet.models.serving.reading.content import RequestContent
-from mlratchet.models.serving.reading.limits import check_count
+from mlratchet.models.serving.reading.limits import SHORT_BYTES, check_count
 from mlratchet.models.serving.reading.media import check_media_type, read_request, refuse_packed
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
@@ -36,7 +36,6 @@ from mlratchet.models.workloads.examples import ExamplePreparer
 logger = logging.getLogger(__name__)
 TIMEOUT = HEADER.encode()
 VERSION_HEADER = "x-model-version"
-SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 USUAL_TYPES = (None, "application/json")  # of a request that is answered at once
 CLIENT_GONE = 499  # as others count it; nobody reads the answer
 

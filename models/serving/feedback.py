@@ -13,6 +13,7 @@ from mlratchet.models.serving.asked import ClientGoneError
 from mlratchet.models.serving.body import Body
 from mlratchet.models.serving.reading.given_once import check_given_once
 from mlratchet.models.serving.reading.limits import MAX_INSTANCES
+from mlratchet.models.serving.reading.opened import AROUND, refuse_opened
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.serving.reply import Reply, json_reply, problem
 from starlette.requests import Request
@@ -78,6 +79,7 @@ def labels_of(body: bytes) -> list[tuple[str, int, str]]:
     A label is a number, a truth value or text. Raises ``LabelError``.
     """
     try:
+        refuse_opened(body, AROUND + MAX_INSTANCES)
         document = orjson.loads(body)
         check_given_once(body, document, "labels")
     except orjson.JSONDecodeError as error:

@@ -12,6 +12,7 @@ from mlratchet.models.serving.reading.as_json import json_of
 from mlratchet.models.serving.reading.as_npy import array_of
 from mlratchet.models.serving.reading.content import RequestContent
 from mlratchet.models.serving.reading.limits import WORDS
+from mlratchet.models.serving.reading.opened import check_opened
 from mlratchet.models.serving.reading.parts import FILE_KINDS, ClientField, client_fields
 from mlratchet.models.serving.refusal import BadRequestError
 from python_multipart.exceptions import FormParserError
@@ -51,13 +52,13 @@ def read_form(body: bytes, content_type: str, signature: Signature) -> RequestCo
             raise BadRequestError((part.name or "body")[:WORDS], f"unknown field; {hint}"[:WORDS])
         if known.name in example:
             raise BadRequestError(known.name[:WORDS], "sent twice")
-        value = _value(part, known)
+        value = _value(part, known, signature)
         if value is not None:
             example[known.name] = value
     return RequestContent(instances=[example], alone=True)
 
 
-def _value(part: FormPart, known: ClientField) -> Any:
+def _value(part: FormPart, known: ClientField, signature: Signature) -> Any:
     """None: not given."""
     data, name = bytes(part.data), known.name[:WORDS]
     if known.kind in FILE_KINDS:
@@ -65,13 +66,14 @@ def _value(part: FormPart, known: ClientField) -> Any:
     if known.kind == "tensor":
         if part.media == NPY:
             return array_of(data, name).tolist()
-        return _nested(data, name) if data else None
+        return _nested(data, name, signature) if data else None
     text = text_of(data, name)
     return value_of(text, known, name) if is_given(text, known) else None
 
 
-def _nested(data: bytes, name: str) -> Any:
+def _nested(data: bytes, name: str, signature: Signature) -> Any:
     try:
+        check_opened(data, signature)
         return json_of(data)
     except BadRequestError as error:
         error.rename(name if error.field == "body" else f"{name}{error.field}"[:WORDS])

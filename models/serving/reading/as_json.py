@@ -9,6 +9,7 @@ from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.serving.reading.content import ALL, RequestContent
 from mlratchet.models.serving.reading.given_once import check_given_once
 from mlratchet.models.serving.reading.limits import WORDS
+from mlratchet.models.serving.reading.opened import check_opened
 from mlratchet.models.serving.reading.parts import client_fields
 from mlratchet.models.serving.reading.unreadable import unreadable
 from mlratchet.models.serving.refusal import BadRequestError
@@ -18,6 +19,7 @@ MOST_OPENED = 900  # lists and objects: the parser reads 1024 in one another, so
 
 def read_json(body: bytes, signature: Signature) -> RequestContent:
     """Raises ``BadRequestError`` for a body that is neither."""
+    check_opened(body, signature)
     document = json_of(body)
     if isinstance(document, dict):
         if is_one_example(document, signature):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from mlratchet.models.serving.reading.outside_texts import outside_texts
 from mlratchet.models.serving.reading.places import place_of, walked
 from mlratchet.models.serving.refusal import BadRequestError
 from mlratchet.models.sources.names_once import twice_among
@@ -25,19 +26,12 @@ def check_given_once(body: bytes, document: Any, examples: str) -> None:
     known = sum(len(one) for one in _objects(document, examples) if type(one) is dict)
     if body.count(b":") == known:
         return
-    fields = _fields_in(body)
+    fields = outside_texts(body, b":")
     if fields == known or fields == _all_fields(document):
         return
     if len(body) > MOST_NAMED:
         raise BadRequestError("body", f"a field {TWICE}; which one, is told of a body of at most {MOST_NAMED} bytes")
     raise BadRequestError(_given_twice(body) or "body", TWICE)
-
-
-def _fields_in(body: bytes) -> int:
-    """Colons outside of texts."""
-    if b"\\" in body:  # what is escaped is in a text
-        body = body.replace(b"\\\\", b"").replace(b'\\"', b"")
-    return b"".join(body.split(b'"')[::2]).count(b":")
 
 
 def _all_fields(document: Any) -> int:

@@ -9,6 +9,7 @@ from mlratchet.models.serving.refusal import BadRequestError
 
 MAX_INSTANCES = 4096
 MAX_ROW_BYTES = 64_000_000  # of all rows of a request as the model takes them: a few kB of pictures can be gigabytes
+SHORT_BYTES = 32_768  # a longer body, and every picture, is read on a thread: others are answered meanwhile
 WORDS = 200  # characters of a client's own words that an answer repeats
 
 

@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from mlratchet.infra.serving import client
-from mlratchet.infra.serving.client import AT_ONCE, TableWriting, Takes, instances_of, number, predict_files, takes_of
+from mlratchet.infra.serving.client import AT_ONCE, predict_files, takes_of
+from mlratchet.infra.serving.client_files import TableWriting, Takes, instances_of, number
 from mlratchet.models.artifact.signature import Signature
 from mlratchet.models.errors import ConfigurationError, DataError, InfrastructureError
 from mlratchet.models.pipeline.loading import parse_pipeline
@@ -65,7 +66,7 @@ def test_a_line_of_a_jsonl_file_is_an_instance_by_the_models_columns(tmp_path: P
         ("rows.csv", 'a,b\n"1,2\n', "rows.csv:2: unexpected end of data"),
         ("rows.csv", "a,b\n", "holds no row"),
         ("rows.csv", "a,b\n\xff,2\n", "is not UTF-8"),
-        ("rows.parquet", "PAR1", "parquet is not read here"),
+        ("rows.xlsx", "PK", "xlsx is not read here; send a .csv, .parquet or .jsonl file"),
         ("rows.jsonl", '{"a": 1}\n[2]\n', "rows.jsonl:2: got list, expected a JSON object"),
         ("rows.jsonl", '{"a": 1}\n{"a": NaN}\n', "rows.jsonl:2: got NaN, expected a finite number"),
         ("rows.jsonl", '{"a": 1}\n{"a"\n', "rows.jsonl:2: not JSON"),
