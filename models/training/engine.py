@@ -104,6 +104,10 @@ class Engine(ABC):
     def clip(self, largest: float | None) -> torch.Tensor:
         """Scale the gradient to at most this L2 norm; returns the norm before."""
 
+    @abstractmethod
+    def share_buffers(self) -> None:
+        """Before rows are scored, on every rank: all of them have the buffers that rank 0 publishes."""
+
     def seed(self, step: int, shard: int) -> None:
         """Dropout and the like draw from (seed, step, shard)."""
         self._generator.manual_seed(shard_seed(self.config.seed, step, shard))

@@ -109,6 +109,9 @@ class ExactEngine(Engine):
             flat.add_(self._received)
             distance *= 2
 
+    def share_buffers(self) -> None:
+        """See the base. They have: a step ends with the same ones everywhere."""
+
     def clip(self, largest: float | None) -> torch.Tensor:
         """One norm of the flat gradient, the same on every rank."""
         gradient = self._flats[0][: self._gradient_elements]

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from mlratchet.models.errors import ConfigurationError
 from mlratchet.models.training.batches import Batch
 from mlratchet.models.training.engine import FACTS, Engine, Stopwatch
@@ -73,6 +74,18 @@ class FastEngine(Engine):
         facts[0], facts[1], facts[2] = loss_sum, correct, float(stop)
         clock.lap("forward_backward")
         return facts
+
+    def share_buffers(self) -> None:
+        """See the base. DistributedDataParallel does so before a step, so that after it each rank has its own."""
+        if self.world == 1:
+            return
+        held = [buffer for buffer in self.module.buffers() if buffer.numel() > 0]
+        for kind in dict.fromkeys(buffer.dtype for buffer in held):
+            some = [buffer for buffer in held if buffer.dtype == kind]
+            flat = torch.cat([buffer.detach().reshape(-1) for buffer in some])
+            dist.broadcast(flat, src=0)
+            for buffer, part in zip(some, torch.split(flat, [b.numel() for b in some]), strict=True):
+                buffer.copy_(part.view(buffer.shape))
 
     def _no_sync(self, *, last: bool) -> contextlib.AbstractContextManager[None]:
         if last or not isinstance(self._parallel, DistributedDataParallel):

@@ -251,6 +251,7 @@ class TrainingState:
 
     def score(self, rows: Split) -> tuple[RowOutputs, float]:
         """Outputs and mean loss of a side, with the weights that would be published now."""
+        self.engine.share_buffers()
         by_query = self.workload.objective.by_query
         with self.average.applied() if self.average is not None else nullcontext():
             outputs, loss = score_rows(
