@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import socket
+import sys
+from collections import deque
 from pathlib import Path
 
 from mlratchet.infra.machine.atomic import write_atomically
@@ -12,9 +15,12 @@ from mlratchet.models.errors import ConfigurationError
 
 NAMES = ("seaweed_master", "seaweed_volume", "seaweed_filer", "s3", "mlflow", "prefect")
 GRPC_OFFSET = 10_000  # SeaweedFS opens HTTP + 10000 for gRPC
-LOWEST, HIGHEST = 20_000, 30_000
 USUALLY_GIVEN = (32_768, 60_999)
+# With its gRPC partner below those that the kernel gives to whoever connects: while SeaweedFS is not up, a connection
+# would take the partner, and keep it
+LOWEST, HIGHEST = 20_000, USUALLY_GIVEN[0] - GRPC_OFFSET
 LISTENS = "0A"  # as the kernel writes the state of a socket
+TOLD: deque[socket.socket] = deque(maxlen=64)  # by this process; each keeps the name of a port from the others
 
 
 def is_free(port: int) -> bool:
@@ -29,11 +35,27 @@ def is_free(port: int) -> bool:
 
 
 def find_port(taken: set[int]) -> int:
-    """A free port whose gRPC partner is free too."""
+    """A free port whose gRPC partner is free too, and that no other Ratchet of this machine was just told, whose server
+    does not listen yet."""
     for port in random.sample(range(LOWEST, HIGHEST), HIGHEST - LOWEST):
-        if port not in taken and is_free(port) and is_free(port + GRPC_OFFSET):
+        if port not in taken and is_free(port) and is_free(port + GRPC_OFFSET) and _keep(port):
             return port
     raise OSError(f"no free port between {LOWEST} and {HIGHEST}")
+
+
+def _keep(port: int) -> bool:
+    """Whether nobody has it. As long as this process lives, the kernel then tells everybody else so: by a socket whose
+    name is in no folder. Where there are no such sockets, nobody knows."""
+    if sys.platform != "linux":
+        return True
+    name = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        name.bind(f"\0ratchet-port-{port}")
+    except OSError as error:
+        name.close()
+        return error.errno != errno.EADDRINUSE
+    TOLD.append(name)
+    return True
 
 
 def known_ports(home: Path) -> dict[str, int]:
@@ -61,7 +83,8 @@ def remembered_ports(home: Path) -> dict[str, int]:
     ports = known_ports(home)
     if any(name not in ports for name in NAMES):
         for name in NAMES:
-            ports.setdefault(name, find_port(set(ports.values())))
+            if name not in ports:
+                ports[name] = find_port(set(ports.values()))
         write_ports(home, ports)
     return ports
 
