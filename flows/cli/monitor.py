@@ -151,7 +151,7 @@ def show_story(story: Story) -> None:
 
 
 def lasting(seconds: float) -> str:
-    """A length of time in the largest unit of which it is one and a half or more and few digits say it: `60 minutes`."""
+    """A length of time in the largest unit of which it is 1.5 or more and few digits say it: `60 minutes`."""
     for unit, length_s in (("hours", 3600.0), ("minutes", 60.0)):
         if seconds >= 1.5 * length_s and (seconds / length_s * 10).is_integer():
             return f"{seconds / length_s:g} {unit}"
