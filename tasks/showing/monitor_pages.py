@@ -47,7 +47,7 @@ def show_windows(adapters: Adapters, story: Story, *, flow_run: str) -> str | No
             points, at_s = points_of(record), record.window.to_s
             own = tracker.open_run(
                 experiment_of(name), work_key=record.digest(), flow_run=flow_run,
-                name=f"{name} {utc(record.window.from_s)[:16].replace('T', ' ')}",
+                name=f"{name} {window_name(record)}",
                 tags={"ratchet.pipeline": name, "ratchet.version": str(record.version)},
             )  # fmt: skip
             tracker.log_params(own, {"window": str(record.number), "version": str(record.version)})
@@ -65,6 +65,11 @@ def show_windows(adapters: Adapters, story: Story, *, flow_run: str) -> str | No
     except InfrastructureError as error:
         logger.warning("windows of %s in MLflow: %s; they are in the bucket", name, error)
         return None
+
+
+def window_name(record: WindowRecord) -> str:
+    """`2026-11-20 09:00`, with seconds where it begins between two minutes."""
+    return utc(record.window.from_s).replace("T", " ").removesuffix("Z").removesuffix(":00")
 
 
 def write_gauges(adapters: Adapters, story: Story) -> None:

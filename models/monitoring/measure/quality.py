@@ -83,7 +83,10 @@ def measure_quality(
         least: Fewer rows have no figure.
     """
     rows = labelled.rows
-    figures = {"coverage": Figure(value=labelled.coverage, n=labelled.due, method="labelled of the rows that are due")}
+    figures: dict[str, Figure] = {}
+    if labelled.due:
+        share, method = labelled.coverage, "labelled of the rows that are due"
+        figures["coverage"] = Figure(value=share, n=labelled.due, method=method)
     streams: dict[str, Values] = {}
     parts: list[Slice | None] = [None, *slices]
     for part in parts:

@@ -94,6 +94,12 @@ def test_few_labelled_rows_have_no_figure_and_still_count_for_the_alarm() -> Non
     assert len(found.streams["quality/accuracy"].values) == 20
 
 
+def test_where_no_label_is_due_there_is_no_coverage() -> None:
+    """It was told as 0 %, to Prometheus too: in the first hours of a pipeline whose labels have a day."""
+    found = measure_quality(labelled(answered(0.5, count=0), due=0), list(METRICS.values()), None, [], least=30)
+    assert found.figures == {}
+
+
 def test_a_slice_whose_column_the_log_does_not_hold_has_no_rows() -> None:
     found = measure_quality(
         labelled(answered(0.8)), [], METRICS["accuracy"], [Slice(column="colour", value="red")], least=30

@@ -21,7 +21,7 @@ from mlratchet.models.monitoring.finding import findings_of
 from mlratchet.models.monitoring.window import windows_of
 from mlratchet.tasks.actions import monitor
 from mlratchet.tasks.actions.monitor import Story, find_finding, stretches_by_rows
-from mlratchet.tasks.showing.monitor_pages import finding_rows, points_of, show_windows, write_gauges
+from mlratchet.tasks.showing.monitor_pages import finding_rows, points_of, show_windows, window_name, write_gauges
 from mlratchet.tasks.support.watching import by_field
 from pydantic import SecretStr
 
@@ -70,6 +70,16 @@ def test_windows_of_a_look_that_was_killed_or_of_another_one_are_shown_by_the_ne
         show_windows(SimpleNamespace(tracker=tracker), told, flow_run="f")  # type: ignore[arg-type]  # of it the tracker
     assert len(told.windows) == 4
     assert [opened.count(one.digest()) for one in told.windows] == [1] * 4
+
+
+def test_windows_of_one_minute_have_names_of_their_own_in_mlflow(site: Site) -> None:
+    record = story(site).windows[-1]
+
+    def named(from_s: float) -> str:
+        return window_name(record.model_copy(update={"window": record.window.model_copy(update={"from_s": from_s})}))
+
+    names = [named(one) for one in (0.0, 10.0, 3600.0)]
+    assert names == ["1970-01-01 00:00", "1970-01-01 00:00:10", "1970-01-01 01:00"]
 
 
 def test_every_figure_of_a_window_is_a_metric_that_mlflow_takes(site: Site) -> None:
