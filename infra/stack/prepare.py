@@ -65,7 +65,7 @@ def crash_automation() -> dict[str, Any]:
     heartbeat = "prefect.flow-run.heartbeat"
     return {
         "name": AUTOMATION,
-        "description": f"No heartbeat for {SILENCE_S} s: the process is gone; `ratchet run` again resumes the work.",
+        "description": f"No heartbeat for {SILENCE_S} s: the process is gone; the same command again resumes the work.",
         "enabled": True,
         "trigger": {
             "type": "event",
@@ -81,7 +81,7 @@ def crash_automation() -> dict[str, Any]:
             {
                 "type": "change-flow-run-state",
                 "state": "CRASHED",
-                "message": f"no heartbeat for {SILENCE_S} s; run the pipeline again to resume",
+                "message": f"no heartbeat for {SILENCE_S} s; the same command again resumes it",
             }
         ],
     }

@@ -2,7 +2,7 @@
 the loop are tried on. Pure: the same seed gives the same requests.
 
 Covariate and label drift draw other rows, so that every truth stays true; concept drift changes the truth of a part of
-the inputs; a fault of quality spoils inputs and leaves the truth; in an outage nothing comes.
+the inputs; a fault of quality spoils inputs and leaves the truth; in an outage of size 1 nothing comes.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ DRIFTS: tuple[DriftKind, ...] = get_args(DriftKind)
 TILT = 2.0  # of a covariate drift of size 1: a row one standard deviation up is drawn e^2 times as often
 TIMES = 9.0  # of a label drift of size 1: how much more often the rarest class is drawn, beside as often as before
 SPOILED = 0.6  # of a fault of quality of size 1: share of the rows in which a field is wrong
+CHANGED = 0.5  # of a concept drift of size 1, the largest: share of the inputs that mean another class
 WRONG_UNIT = 1000.0
 
 Array = np.ndarray[Any, Any]
@@ -83,7 +84,7 @@ def traffic(
         luck = rng.random(2)  # drawn whatever the drift: two kinds with one seed differ in what they say alone
         if not drifted:
             yield Sent(at_s=at_s, instance=rows.instances[place], truth=rows.truths[place], drifted=False)
-        elif drift != "outage":
+        elif drift != "outage" or luck[0] >= size:
             yield Sent(
                 at_s=at_s,
                 instance=changed.instance(place, luck),
@@ -102,7 +103,7 @@ class _Changed:
         self._upper: Array | None = None
         if drift in ("covariate", "concept"):
             score_N = scores(rows.instances, self._field)
-            self._upper = score_N > np.median(score_N)
+            self._upper = score_N > np.quantile(score_N, 1 - CHANGED * min(size, 1.0))
             if drift == "covariate":
                 self.weights = _share(np.exp(np.clip(TILT * size * score_N, -30, 30)))
         elif drift == "label":
@@ -112,7 +113,7 @@ class _Changed:
         self._names = sorted(set(rows.truths))
 
     def truth(self, place: int) -> str:
-        """Under a concept drift the upper half of the inputs means the next class."""
+        """Under a concept drift the upper part of the inputs means the next class."""
         said = self._rows.truths[place]
         if self._drift != "concept" or self._upper is None or not self._upper[place]:
             return said

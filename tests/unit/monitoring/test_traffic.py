@@ -55,6 +55,20 @@ def test_a_concept_drift_changes_what_half_of_the_inputs_mean() -> None:
     assert 0.4 < np.mean(changed) < 0.6
 
 
+def test_a_smaller_concept_drift_or_outage_is_of_fewer_inputs_and_requests() -> None:
+    """Their size was not looked at: a drift of a tenth was one of half of the inputs."""
+    shares = [
+        np.mean([TRUE[id(one.instance)] != one.truth for one in sent("concept", size=size)[1000:]])
+        for size in (0.0, 0.2, 1.0, 3.0)
+    ]
+    assert shares[0] == 0
+    assert 0.05 < shares[1] < 0.15
+    assert shares[2] == shares[3]
+    came = [len(sent("outage", size=size)) - 1000 for size in (0.0, 0.2, 1.0)]
+    assert (came[0], came[2]) == (1000, 0)
+    assert 700 < came[1] < 900
+
+
 def test_a_fault_of_quality_spoils_one_field_and_nothing_that_was_there_is_edited() -> None:
     before = [dict(row) for row in ROWS.instances]
     found = sent("quality")[1000:]
