@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from mlratchet.models.inference_log.client_keys import kept_key
 from mlratchet.models.serving.predictor import Answers
 from mlratchet.models.serving.routing import Variant
 from mlratchet.models.tensors.named import Inputs
@@ -13,7 +14,6 @@ from starlette.types import Message, Receive, Scope
 CLIENT_KEY = b"x-client-key"  # whose rows they are: what erasure goes by
 REQUEST_KEY = b"x-request-key"  # requests of one key are answered by one variant; else those of one client are
 REPLAYED = b"x-ratchet-replayed"  # a request of our own
-KEY_CHARACTERS = 200  # of a key that is kept
 
 
 class ClientGoneError(Exception):
@@ -77,14 +77,14 @@ class Asked:
     @property
     def client_key(self) -> str | None:
         """As the client says it."""
-        found = self.header(CLIENT_KEY)
-        return found[:KEY_CHARACTERS] if found else None
+        found = self.headers.get(CLIENT_KEY)
+        return kept_key(found) if found else None
 
     @property
     def request_key(self) -> str:
         """What a sticky share goes by; without a key each request is a client of its own."""
-        found = self.header(REQUEST_KEY)
-        return found[:KEY_CHARACTERS] if found else self.client_key or self.request_id
+        found = self.headers.get(REQUEST_KEY)
+        return kept_key(found) if found else self.client_key or self.request_id
 
     @property
     def replayed(self) -> bool:

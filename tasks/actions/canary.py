@@ -5,22 +5,29 @@ from __future__ import annotations
 import getpass
 import time
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from mlratchet.infra.machine.scratch import is_gone
 from mlratchet.models.decisions.waiting import waiting_of
 from mlratchet.models.errors import ConfigurationError, GateRefusedError, RatchetError, SecurityError
+from mlratchet.models.gates.live import LiveEvidence
+from mlratchet.models.gates.result import CheckResult
 from mlratchet.models.identity.lease import live_leases
+from mlratchet.models.ledger.chain import Chain
 from mlratchet.models.moments import utc
 from mlratchet.models.pipeline.store import load_pipeline, newest_deployment
+from mlratchet.models.ports.storage import ObjectExists
 from mlratchet.models.promotion.canary.entry import CanaryEntry
+from mlratchet.models.promotion.canary.evidence import thaw_live
 from mlratchet.models.registration.record import find_registration
-from mlratchet.models.serving.canary_look import CanaryWatch, Looked
+from mlratchet.models.serving.canary_look import CanaryWatch, Looked, results_of
 from mlratchet.tasks.support.canaries import canary_of, canary_reader, going_on, look_now
 from mlratchet.tasks.support.pipelines import require_pipeline
 from mlratchet.tasks.wiring import Adapters
 
 LEAST_REASON = 3  # characters
+MOST_MOVES = 20  # of a canary while somebody stops it
 
 
 def watch_of(adapters: Adapters, entry: CanaryEntry) -> CanaryWatch | None:
@@ -103,7 +110,14 @@ def stop_canary(adapters: Adapters, pipeline: str, *, reason: str, actor: str | 
     """
     if len(reason.strip()) < LEAST_REASON:
         raise ConfigurationError(f"--reason: say why, got {reason.strip()!r}; it stands in the decision")
-    actor = actor or getpass.getuser()
+    for _ in range(MOST_MOVES):
+        with suppress(ObjectExists):  # its run moved it on meanwhile: what came then is stopped
+            return _stopped(adapters, pipeline, reason, actor or getpass.getuser())
+    return _stopped(adapters, pipeline, reason, actor or getpass.getuser())
+
+
+def _stopped(adapters: Adapters, pipeline: str, reason: str, actor: str) -> dict[str, Any]:
+    """Raises ``ObjectExists`` where another entry came meanwhile."""
     canary, head = canary_of(adapters, pipeline), adapters.ledger.head(pipeline)
     champion = head.version if head is not None else None
     try:
@@ -113,17 +127,28 @@ def stop_canary(adapters: Adapters, pipeline: str, *, reason: str, actor: str | 
         return ended.model_dump(mode="json")
     if entry is None or over:
         raise GateRefusedError(f"{pipeline} has no canary to stop: {over}")
-    watch = watch_of(adapters, entry)
-    looked = None
-    if watch is not None and entry.watched:
-        with suppress(RatchetError):  # whatever the log is, it ends
-            why = f"stopped by {actor}: {reason.strip()}"
-            looked = look_now(canary_reader(adapters), watch, entry, chain, stopped=why)
+    live, results = None, tuple[CheckResult, ...]()
+    with suppress(RatchetError):  # whatever the log is, it ends
+        live, results = _against(adapters, entry, chain, f"stopped by {actor}: {reason.strip()}")
     ended = canary.end(
-        entry, "fail", reason.strip(), champion=champion, actor=actor, now_s=time.time(),
-        live=looked.live if looked is not None else None, results=looked.results if looked is not None else (),
-    )  # fmt: skip
+        entry, "fail", reason.strip(), champion=champion, actor=actor, now_s=time.time(), live=live, results=results
+    )
     return ended.model_dump(mode="json")
+
+
+def _against(
+    adapters: Adapters, entry: CanaryEntry, chain: Chain, why: str
+) -> tuple[LiveEvidence | None, tuple[CheckResult, ...]]:
+    """What it has shown, with who stops it, and the checks that fail by that: also of one that stood its canary and
+    waits for the decision of its gate, or of people."""
+    watch = watch_of(adapters, entry)
+    if watch is None:
+        return None, ()
+    if entry.watched:
+        looked = look_now(canary_reader(adapters), watch, entry, chain, stopped=why)
+        return looked.live, looked.results
+    live = replace(thaw_live(adapters.store, entry.evidence), stopped=why)
+    return live, results_of(watch.checks, live)
 
 
 def end_orphan(adapters: Adapters, pipeline: str, *, but_of: str = "") -> list[str]:

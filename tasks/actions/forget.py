@@ -25,6 +25,7 @@ from mlratchet.models.identity.erasures import ErasedObject, Erasure, all_erasur
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.identity.lease import server_now
 from mlratchet.models.identity.signed_records import ASIDE_OF_LOG, bare
+from mlratchet.models.inference_log.client_keys import forms_of
 from mlratchet.models.inference_log.rewriting import DAY_S, Rewriter
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.pipeline.spec import PipelineSpec
@@ -118,7 +119,7 @@ def forget_person(
     if dry_run:
         return _Erasing(where, spec, key, fields, now_s=now).told(dry_run=True)
     with erasing_alone(where.buckets.store, spec.name) as alone:
-        wait_for_spool(where.home, spec.name, Traces.of([key]), pause)
+        wait_for_spool(where.home, spec.name, Traces.of(forms_of(key)), pause)
         began_s = server_now(bare(where.buckets.store))
         one = _Erasing(where, spec, key, fields, now_s=now)
         one.carry_out()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from mlratchet.models.decisions.gate_run import GateRun
+from mlratchet.models.errors import GateRefusedError
 from mlratchet.models.ledger.entry import LedgerEntry
 from mlratchet.models.promotion.change import change_champion
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.step import step
 from mlratchet.tasks.support.because import because
+from mlratchet.tasks.support.canaries import going_on
 from mlratchet.tasks.support.holds import hold_book
 from mlratchet.tasks.support.versions import verify_promotable
 from mlratchet.tasks.support.work import Work
@@ -18,12 +20,14 @@ from mlratchet.tasks.wiring import Run
 def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> LedgerEntry:
     """Append to the ledger what the champion gate decided about the champion it was compared with.
 
-    Raises ``SecurityError`` when signature, digest or bytes are not those of this very decision.
+    Raises ``SecurityError`` when signature, digest or bytes are not those of this very decision, ``GateRefusedError``
+    for a version that was taken out of its canary after the gate had read its evidence.
     """
     adapters = run.adapters
     serving = work.champion
 
     def judged() -> str:
+        refuse_pulled_back(run, record)
         verify_promotable(adapters, record, gate.decision, champion_version=serving.version if serving else None)
         return gate.decision
 
@@ -37,3 +41,17 @@ def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> Ledger
         actor=run.actor,
         reason="; ".join([*because(run), f"champion gate passed (decision {gate.decision[:12]})"]),
     ).entry
+
+
+def refuse_pulled_back(run: Run, record: Registration) -> None:
+    """Raises ``GateRefusedError`` for a version that somebody stopped in its canary, under the champion of now."""
+    if run.spec.serving.canary is None:
+        return
+    entry, chain, _ = going_on(run.adapters, run.spec.name)
+    if entry is None or entry.work_key != record.work_key or entry.outcome != "fail" or chain.head is None:
+        return
+    if (entry.generation, entry.head) == (chain.head.entry.generation, chain.head.digest):
+        raise GateRefusedError(
+            f"version {record.version} of {record.name} was pulled back by {entry.actor}: {entry.reason} (decision "
+            f"{entry.decision[:12]}); it is not promoted"
+        )

@@ -10,6 +10,7 @@ from mlratchet.models.errors import SecurityError
 from mlratchet.models.fault_points import fault_point
 from mlratchet.models.identity.keys import Keys
 from mlratchet.models.identity.signed_records import bare
+from mlratchet.models.inference_log.client_keys import forms_of
 from mlratchet.models.inference_log.columns import FIELD
 from mlratchet.models.inference_log.file import Holds, folder_of
 from mlratchet.models.inference_log.rewriting import Rewriter
@@ -28,13 +29,12 @@ class PersonInLog:
     ) -> None:
         """Looks for them, and changes nothing."""
         self._store, self._keys, self._pipeline, self._now_s = bare(store), keys, pipeline, now_s
-        self._columns = ["client_key", *(f"{FIELD}{name}" for name in fields)]
-        self._key = key
+        self._named = {"client_key": forms_of(key), **{f"{FIELD}{name}": (key,) for name in fields}}
         self.rows = self.labels = self.media = 0
         self.request_ids: tuple[str, ...] = ()
         self.problems: list[str] = []
         if next(iter(self._store.list(folder_of(pipeline, "answers"))), None) is not None:
-            found = [beside_others(partial(self._rewriter("answers").find, column, [key])) for column in self._columns]
+            found = [beside_others(partial(self._rewriter("answers").find, *one)) for one in self._named.items()]
             self.rows = sum(one.rows for one in found)
             self.request_ids = tuple(sorted({name for one in found for name in one.request_ids}))
             labels = beside_others(lambda: self._rewriter("feedback").find("request_id", self.request_ids))
@@ -49,8 +49,8 @@ class PersonInLog:
         if self.request_ids:
             self._erase("feedback", "request_id", self.request_ids)
             fault_point("forget.after_feedback")
-            for column in self._columns:
-                self.media += self._erase("answers", column, [self._key])
+            for column, names in self._named.items():
+                self.media += self._erase("answers", column, names)
         for holds in BOTH:
             self._sweep(holds)
 

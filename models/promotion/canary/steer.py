@@ -110,8 +110,10 @@ class CanaryChain:
         live: LiveEvidence | None = None,
         results: Sequence[CheckResult] = (),
     ) -> CanaryEntry:
-        """By a decision, and at once: nothing else of the run has to be done for it. `champion`: who serves."""
-        evidence = freeze_live(self.store, live) if live is not None else entry.evidence
+        """By a decision, and at once: nothing else of the run has to be done for it. `champion`: who serves. One that
+        fails without evidence has none: what it showed before speaks for it."""
+        kept = entry.evidence if outcome != "fail" else ""
+        evidence = freeze_live(self.store, live) if live is not None else kept
         document = end_of_canary(
             entry, champion=champion, outcome=outcome, reason=why[:1000], actor=actor, at_s=now_s, results=results,
             digests={"live": evidence} if evidence else {},

@@ -11,6 +11,7 @@ import pytest
 from mlratchet.infra.ledger.heads import HeadFiles
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.gate_run import GateRun
+from mlratchet.models.decisions.stored_evidence import evidence_key
 from mlratchet.models.decisions.waiting import IN_CANARY, WaitingRun, publish_waiting
 from mlratchet.models.errors import ConfigurationError, GateRefusedError
 from mlratchet.models.gates.live import LiveEvidence, LiveTally
@@ -23,6 +24,7 @@ from mlratchet.models.serving.canary_look import CanaryWatch, Looked, canary_goe
 from mlratchet.models.serving.canary_reader import CanaryReader
 from mlratchet.tasks.actions import canary as actions
 from mlratchet.tasks.steps import canary as step
+from mlratchet.tasks.steps import promote as promoting
 from mlratchet.tasks.support import canaries
 
 from tests.unit.audit.conftest import World
@@ -133,6 +135,57 @@ def test_a_person_stops_it_and_its_run_is_refused(office: Office) -> None:
     assert results_of(WATCH.checks, live)[0].verdict == "fail"
     with pytest.raises(GateRefusedError, match="no canary to stop"):
         actions.stop_canary(office.adapters, "digits", reason="again")
+
+
+def settled(office: Office, run: Any) -> CanaryEntry:
+    """Its canary, watched to a good end."""
+    office.begin(run)
+    office.shown = [{"shadowed": 20}, {"requests": 60}, ANSWERED]
+    return step.watch_canary.fn(run, 10.0).entry
+
+
+def test_a_person_stops_one_that_stood_its_canary_and_waits_for_the_decision(office: Office) -> None:
+    run = office.run()
+    settled(office, run)
+    ended = actions.stop_canary(office.adapters, "digits", reason="wrong unit", actor="bob")
+    for again in (run, office.run("run-2")):  # the one that waits for an approval, and the next
+        assert office.begin(again).number == ended["number"]
+        live = step.watch_canary.fn(again, 0.0).live
+        assert live is not None
+        assert (live.stopped, live.requests) == ("stopped by bob: wrong unit", 200)
+        assert results_of(WATCH.checks, live)[0].verdict == "fail"
+
+
+def test_one_whose_evidence_is_gone_is_stopped_and_its_run_refused(office: Office) -> None:
+    run = office.run()
+    office.store.delete(evidence_key(settled(office, run).evidence))
+    actions.stop_canary(office.adapters, "digits", reason="wrong unit", actor="bob")
+    with pytest.raises(GateRefusedError, match="was ended by bob: wrong unit"):
+        step.watch_canary.fn(run, 0.0)
+
+
+def test_what_was_stopped_behind_its_gate_is_not_promoted(office: Office) -> None:
+    run = office.run()
+    settled(office, run)
+    promoting.refuse_pulled_back(run, office.canary.record)
+    actions.stop_canary(office.adapters, "digits", reason="wrong unit", actor="bob")
+    with pytest.raises(GateRefusedError, match=r"version 4 of digits was pulled back by bob: wrong unit"):
+        promoting.refuse_pulled_back(run, office.canary.record)
+    promoting.refuse_pulled_back(run, office.world.register(5))
+
+
+def test_a_stop_that_meets_another_move_stops_what_came(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry, moved = office.begin(office.run()), list[CanaryEntry]()
+
+    def look(*told: Any, **more: Any) -> Looked:
+        if not moved:  # the run gives it a share meanwhile
+            chain = canaries.canary_of(office.adapters, "digits")
+            moved.append(chain.give_share(entry, WATCH.canary, 0, "20 in the shadow", now_s=time.time()))
+        return office.look(*told, **more)
+
+    monkeypatch.setattr(actions, "look_now", look)
+    ended = actions.stop_canary(office.adapters, "digits", reason="wrong unit", actor="bob")
+    assert (ended["number"], ended["step"], office.newest().phase) == (3, 0, "ended")
 
 
 def test_a_changed_chain_is_stopped_all_the_same(office: Office) -> None:

@@ -65,7 +65,12 @@ class Road:
     def run(self) -> Any:
         policy = self.policy
         spec = SimpleNamespace(
-            name="digits", gates=policy, policy=policy, policy_digest=policy.digest, revision=lambda: "revision"
+            serving=SimpleNamespace(canary=None),
+            name="digits",
+            gates=policy,
+            policy=policy,
+            policy_digest=policy.digest,
+            revision=lambda: "revision",
         )
         workload = SimpleNamespace(objective=objective_of("classification"), class_names=lambda: ("0", "1", "2"))
         return SimpleNamespace(
