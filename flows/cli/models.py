@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -12,6 +14,7 @@ from mlratchet.models.printable import one_line
 
 if TYPE_CHECKING:
     from mlratchet.models.promotion.canary.entry import CanaryEntry
+    from mlratchet.models.promotion.holds import HoldEntry
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 PipelineArgument = Annotated[str, typer.Argument(help="Name of a pipeline.")]
@@ -128,7 +131,8 @@ def entry_line(entry: dict[str, Any]) -> str:
 def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: JsonOption = False) -> None:
     """The newest of the ledger: which version became champion when, by whom and why. ✓: its decision verifies.
 
-    Between the entries stand holds: what was found, and who or what lifted it.
+    Between the entries stand holds, what was found and who or what lifted it, and canaries; with --json under the entry
+    that they came after (`holds`, `canaries`).
 
     Exits with 6 when one of those shown does not (✗).
     """
@@ -142,17 +146,33 @@ def history(pipeline: PipelineArgument, everything: AllOption = False, as_json: 
     entries = history_of(adapters, pipeline, newest=None if everything else NEWEST)
     since_s = 0.0 if everything or not entries else entries[0]["at_s"]
     told = [(e["at_s"], entry_line(e)) for e in entries]
-    told += [(h.at_s, h.in_a_line()) for h in hold_book(adapters).entries(pipeline) if h.at_s >= since_s]
-    if not as_json:
-        told += [(one.at_s, canary_line(one)) for one in canaries_since(adapters, pipeline, since_s)]
+    holds = [one for one in hold_book(adapters).entries(pipeline) if one.at_s >= since_s]
+    canaries = canaries_since(adapters, pipeline, since_s)
+    told += [(one.at_s, one.in_a_line()) for one in holds] + [(one.at_s, canary_line(one)) for one in canaries]
     lines = [line for _, line in sorted(told)]
     none = f"no version of {pipeline} was promoted yet; `ratchet run {pipeline}` trains one and promotes it"
-    emit(entries, lines or [none], as_json=as_json)
+    emit(with_what_came_after(entries, holds, canaries), lines or [none], as_json=as_json)
     left_out = entries[0]["generation"] - 1 if entries else 0
     if left_out:
         tell_left_out(f"{left_out} earlier {'entry is' if left_out == 1 else 'entries are'}")
     if not all(entry["verified"] for entry in entries):
         raise typer.Exit(6)
+
+
+def with_what_came_after(
+    entries: list[dict[str, Any]], holds: Sequence[HoldEntry], canaries: Sequence[CanaryEntry]
+) -> list[dict[str, Any]]:
+    """Entries of the ledger, oldest first, each with `holds` and `canaries` until the next; with the first also those
+    before it."""
+    begins_s = [-math.inf, *(entry["at_s"] for entry in entries[1:]), math.inf]
+    return [
+        entry
+        | {
+            name: [one.model_dump(mode="json") for one in some if since_s <= one.at_s < until_s]
+            for name, some in (("holds", holds), ("canaries", canaries))
+        }
+        for entry, (since_s, until_s) in zip(entries, pairwise(begins_s), strict=False)
+    ]
 
 
 def canary_line(entry: CanaryEntry) -> str:

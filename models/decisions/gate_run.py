@@ -77,10 +77,15 @@ def publish_gate_run(store: ObjectStore, gate_run: GateRun) -> GateRun:
 
 def list_gate_runs(store: ObjectStore, work_key: str) -> list[GateRun]:
     """All gate runs of a work key, oldest first; a foreign object is none."""
+    return [found for _, found in dated_gate_runs(store, work_key)]
+
+
+def dated_gate_runs(store: ObjectStore, work_key: str) -> list[tuple[float, GateRun]]:
+    """The same, each with when it was written by the store's clock."""
     found = []
     for info in sorted(store.list(f"gates/{work_key}/"), key=lambda info: info.modified_s):
         with suppress(ForeignRecord):
-            found.append(_parse(store, info.key))
+            found.append((info.modified_s, _parse(store, info.key)))
     return found
 
 

@@ -52,6 +52,7 @@ class Trainer(TrainingState):
         self._recent: list[tuple[int, int, int, float, torch.Tensor, torch.Tensor]] = []  # see _one_step
         self._stop_seen, self._epoch_began = False, time.monotonic()
         self._interval = [0.0, 0]  # loss x rows, rows since the last report
+        self._last_norm, self._last_rate = 0.0, self._rate_of(max(self.step - 1, 0))  # until a step counts
         self.module.train()
         dataset = StepRows(self.train_rows, self.plan, self.workload, logged_weight=self.job.logged_weight)
         first = self.total if self._stopped_early() else self.step
@@ -86,9 +87,7 @@ class Trainer(TrainingState):
     def _one_step(self, batch: Batch) -> None:
         """Forward, backward, exchange, update."""
         config, engine = self.config, self.engine
-        rate = learning_rate(
-            config.optimizer.learning_rate, config.schedule, step=self.step, total=self.total, per_epoch=self.per_epoch
-        )
+        rate = self._rate_of(self.step)
         set_learning_rate(self.optimizer, rate)
         self._count_flops(batch)
         before = self._buffers_before()
@@ -113,6 +112,12 @@ class Trainer(TrainingState):
         self._reporter.count(batch[0])
         self.step += 1
         self._clock.lap("optimizer")
+
+    def _rate_of(self, step: int) -> float:
+        config = self.config
+        return learning_rate(
+            config.optimizer.learning_rate, config.schedule, step=step, total=self.total, per_epoch=self.per_epoch
+        )
 
     def _buffers_before(self) -> list[tuple[torch.Tensor, torch.Tensor]]:
         """Each buffer with a copy, where this step may be left out."""

@@ -12,7 +12,7 @@ from mlratchet.infra.artifact.fetch import fetch_artifact
 from mlratchet.infra.machine.temporary import temporary_folder
 from mlratchet.models.decisions.decision import load_decision
 from mlratchet.models.decisions.document import Decision, held_checks
-from mlratchet.models.decisions.gate_run import list_gate_runs
+from mlratchet.models.decisions.gate_run import dated_gate_runs
 from mlratchet.models.decisions.signature import Context, verified_decision
 from mlratchet.models.errors import ConfigurationError, SecurityError
 from mlratchet.models.identity.signed_records import ADOPT, WHO_ADOPTS, bare
@@ -64,16 +64,16 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
 
 
 def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[JudgedDecision]:
-    """Every decision about the work of a version, oldest first; `problem` says whose signature is not believed.
+    """Every decision about the work of a version, oldest first; `problem` says whose signature is not believed. One
+    that a clock which was ahead dated is as old as its object, by the store's clock.
 
     Raises ``DigestMismatch`` for one that was changed.
     """
     record = registration_of(adapters, pipeline, version)
-    runs = list_gate_runs(adapters.store, record.work_key)
     context = context_of(adapters, pipeline, version)
     older = named_by_entries(adapters, context, version)
-    found: list[JudgedDecision] = []
-    for run in runs:
+    found: list[tuple[float, JudgedDecision]] = []
+    for written_s, run in dated_gate_runs(adapters.store, record.work_key):
         key_id, problem = None, ""
         held = context if run.decision in older else Context(context.trusted)
         try:
@@ -81,8 +81,12 @@ def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[Judged
         except SecurityError as error:
             problem = str(error)
         decision = load_decision(adapters.store, run.decision)
-        found.append({"digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem})
-    return sorted(found, key=lambda one: float(one["decision"]["at_s"]))  # the store's clock counts whole seconds
+        made: JudgedDecision = {
+            "digest": run.decision, "decision": decision, "signed_by": key_id, "problem": problem
+        }  # fmt: skip
+        found.append((min(float(decision["at_s"]), written_s), made))
+    found.sort(key=lambda one: (one[0], float(one[1]["decision"]["at_s"])))  # the store's clock counts whole seconds
+    return [made for _, made in found]
 
 
 def decisions_of_run(adapters: Adapters, pipeline: str, run: str) -> list[JudgedDecision]:

@@ -16,7 +16,9 @@ from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
 from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.errors import ConfigurationError, RatchetError
+from mlratchet.models.identity.signed_records import RecordStore
 from mlratchet.models.pipeline.store import publish_deployment
+from mlratchet.models.promotion.holds import HoldBook
 from mlratchet.tasks import wiring
 from mlratchet.tasks.actions.approving import choose
 from mlratchet.tasks.actions.compare import compare_versions
@@ -25,6 +27,9 @@ from mlratchet.tasks.actions.promote import promote_by_hand
 from mlratchet.tasks.actions.roll_back import roll_back
 from mlratchet.tasks.support.versions import decisions_of
 from typer.testing import CliRunner
+
+from tests.unit.audit.conftest import World
+from tests.unit.promotion.canaries import Canary
 
 COMMANDS: dict[str, Callable[[Any, str], object]] = {
     "decision": lambda adapters, name: decisions_of(adapters, name, 1),
@@ -90,6 +95,20 @@ def test_a_long_history_says_what_it_leaves_out(adapters: Any, count: int, told:
     )
     everything = CliRunner().invoke(app, ["history", "digits", "--all", "--json"])
     assert (len(json.loads(everything.stdout)), everything.stderr) == (count, "")
+
+
+def test_a_history_for_scripts_has_what_people_are_shown_between_the_entries(adapters: Any, world: World) -> None:
+    """Under the entry that it came after."""
+    begun = Canary(world).put("shadow")
+    adapters.keys, adapters.ledger = world.keys, world.ledger
+    adapters.store = store = RecordStore(world.store, world.keys)
+    at_s = [entry.at_s for entry in world.ledger.entries("digits")]
+    placed = {"kind": "data", "words": "no rows", "actor": "monitor"}
+    for number, when_s in enumerate((at_s[1], at_s[1] + 0.5, at_s[-1] + 9.0)):
+        HoldBook(store).place("digits", finding=f"f{number}", at_s=when_s, **placed)
+    told = json.loads(CliRunner().invoke(app, ["history", "digits", "--all", "--json"]).stdout)
+    assert [[one["finding"] for one in entry["holds"]] for entry in told] == [[], ["f0", "f1"], [], ["f2"]]
+    assert [[one["number"] for one in entry["canaries"]] for entry in told] == [[], [], [], [begun.number]]
 
 
 @pytest.mark.parametrize(("count", "told"), [(20, ""), (22, "earlier versions are left out; --all shows everything\n")])

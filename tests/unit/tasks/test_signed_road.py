@@ -215,6 +215,20 @@ def test_a_gate_run_beside_the_genuine_ones_that_names_a_forged_decision_is_a_se
     assert not store.exists("ledger/digits/00000005.json")
 
 
+def test_the_newest_verdict_counts_also_after_one_by_a_clock_that_was_ahead(road: Road, record: Registration) -> None:
+    genuine, store = road.climb(record), road.world.store
+    said = json.loads(store.get(decision_key(genuine.decision)))
+    for number, (verdict, ahead_s) in enumerate((("pass", 7200.0), ("fail", 0.5)), start=1):
+        made = publish_decision(
+            store, {**said, "verdict": verdict, "at_s": said["at_s"] + ahead_s}, road.world.keys.signer()
+        )
+        name = {"id": f"{9 - number}", "gate": "champion", "work_key": record.work_key, "verdict": verdict}
+        publish_gate_run(store, GateRun(**name, decision=made))
+    with pytest.raises(GateRefusedError, match="champion gate: fail"):
+        promote_by_hand(road.adapters, "digits", 4)
+    assert [one["decision"]["verdict"] for one in decisions_of(road.adapters, "digits", 4)][-2:] == ["pass", "fail"]
+
+
 def test_a_ledger_entry_vouches_for_the_decisions_that_it_names_and_for_no_other(
     road: Road, record: Registration
 ) -> None:

@@ -13,6 +13,7 @@ from mlratchet.models.config import WorkloadRef
 from mlratchet.models.data.config import DataConfig, SourceConfig
 from mlratchet.models.data.preprocess import write_dataset
 from mlratchet.models.data.snapshot import take_snapshot
+from mlratchet.models.fault_points import InjectedFault, arm
 from mlratchet.models.sources.record import Record
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainingError, TrainJob
@@ -43,11 +44,11 @@ def train(raw: MemoryStore, store: MemoryStore, tmp_path: Any, monkeypatch: pyte
         store, snapshot, records, "code", WORKLOAD, DataConfig(), SourceConfig(prefix="t/"), class_names=("0", "1")
     ).id
 
-    def make(events: list[Any] | None = None, **changes: Any) -> TrainResult:
+    def make(events: list[Any] | None = None, *, work_key: str = "w", epoch: int = 1, **changes: Any) -> TrainResult:
         options = {"epochs": 3, "global_batch_size": 16, "optimizer": {"learning_rate": 0.05}, **changes}
         job = TrainJob(
-            work_key="w", epoch=1, dataset_id=dataset, workload=WORKLOAD, train=TrainConfig.model_validate(options),
-            processes=1, scratch=str(tmp_path),
+            work_key=work_key, epoch=epoch, dataset_id=dataset, workload=WORKLOAD,
+            train=TrainConfig.model_validate(options), processes=1, scratch=str(tmp_path),
         )  # fmt: skip
         around = Surroundings(emit=events.append if events is not None else lambda event: None)
         result = run_training(job, store, rank=0, world=1, device=torch.device("cpu"), around=around)
@@ -130,3 +131,28 @@ def test_a_gradient_that_no_scale_makes_finite_ends_the_training(
     monkeypatch.setattr(TableClassifier, "loss", loss)
     with pytest.raises(TrainingError, match=rf"gradient is nan at step {MOST_SKIPPED + HALVINGS} "):
         train(precision="fp16", on_nan=on_nan, epochs=10)
+
+
+def test_an_epoch_of_which_nothing_is_left_to_learn_after_a_resume_ends_as_it_would_have(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its last steps are left out, and the attempt that takes them has seen no other."""
+    rows = [0]
+
+    def loss(self: Any, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
+        found = nn.functional.cross_entropy(output.float(), target)
+        rows[0] += len(output) if output.requires_grad else 0
+        return found * (torch.nan if 64 < rows[0] <= 160 else 1.0)
+
+    monkeypatch.setattr(TableClassifier, "loss", loss)
+    options = {"on_nan": "skip", "mode": "fast", "checkpoint": {"every_steps": 4}}
+    whole = train(**options)
+    arm("checkpoint.after_marker", "raise")
+    rows[0] = 0
+    with pytest.raises(InjectedFault):
+        train(work_key="cut", **options)
+    rows[0] = 64
+    resumed = train(work_key="cut", epoch=2, **options)
+    assert resumed.resumed_from_step == 4
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert [one["learning_rate"] for one in resumed.history] == [one["learning_rate"] for one in whole.history]
