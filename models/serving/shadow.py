@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 from mlratchet.models.serving.observing import Answered, AnsweredTogether, Observer
 from mlratchet.models.serving.predictor import Predictor
@@ -55,9 +56,7 @@ class Shadow(Observer):
         return beside is not None and beside.shadow and time.time() < beside.expires_s
 
     def _queue(self, answered: Answered) -> None:
-        if answered.status != 200 or answered.instances is None:
-            return
-        if answered.rows is None or answered.rows.nbytes > MOST_BYTES:
+        if answered.status != 200 or answered.rows is None or answered.rows.nbytes > MOST_BYTES:
             return
         try:
             self._waiting.put_nowait(answered)
@@ -108,7 +107,7 @@ def shadowed(answered: Answered, candidate: Predictor) -> Answered:
     )
     began = time.perf_counter()
     try:
-        rows = rows_of(answered.instances, candidate.signature, preparer=candidate.preparer)
+        rows = rows_of(asked_about(answered), candidate.signature, preparer=candidate.preparer)
         answers = candidate.answer(rows)
     except BadRequestError as error:
         return replace(blank, status=error.status, error=str(error), latency_ms=_since(began))
@@ -123,6 +122,13 @@ def shadowed(answered: Answered, candidate: Predictor) -> Answered:
         output=answers.output,
         predictions=answers.predictions,
     )
+
+
+def asked_about(answered: Answered) -> Any:
+    """What was asked about, as JSON holds it: also where a client sent an array, which has no instances."""
+    if answered.instances is not None or answered.rows is None:
+        return answered.instances
+    return answered.rows.array.tolist()
 
 
 def _since(began: float) -> float:

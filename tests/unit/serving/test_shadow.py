@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import threading
 import time
@@ -10,6 +11,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from mlratchet.models.serving.app import ServingApp
 from mlratchet.models.serving.asked import CLIENT_KEY, REPLAYED
@@ -93,6 +95,15 @@ def test_a_shadow_answers_every_request_and_no_client(slot: Slot, kept: Kept, cl
 
 def broken(_: Any, **__: Any) -> Any:
     raise RuntimeError("damaged")
+
+
+def test_rows_that_came_as_an_array_are_shadowed_too(slot: Slot, kept: Kept, client: TestClient) -> None:
+    slot.put_beside(beside(sum_of(6, TABLE, factor=2.0)))
+    np.save(body := io.BytesIO(), np.array([[1.5, 2.0], [3.0, 4.0]], np.float32))
+    reply = client.post("/predict", content=body.getvalue(), headers={"content-type": "application/x-npy"})
+    assert reply.status_code == 200, reply.text
+    (told,) = kept.of("shadow", 1)
+    assert (told.status, told.predictions) == (200, [{"value": 7.0}, {"value": 14.0}])
 
 
 def test_what_a_shadow_does_wrong_is_its_status_alone(slot: Slot, kept: Kept, client: TestClient) -> None:
