@@ -318,7 +318,7 @@ class Stack:
     def asks(self, name: str) -> dict[str, Any]:
         """The one request that waits for a person, as `ratchet approvals` shows it; a run of `name` is on its way."""
         asked = f"approvals/{name}/"
-        wait_for(f"a run of {name} to ask", lambda: [*self.adapters.store.list(asked)], 240)
+        wait_for(f"a run of {name} to ask", lambda: [*self.adapters.store.list(asked)], 300)
         (waiting,) = self.json("approvals", name)
         found: dict[str, Any] = waiting
         return found

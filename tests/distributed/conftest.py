@@ -18,12 +18,14 @@ from mlratchet.models.workloads.loading import load_workload
 
 from tests.conftest import Stack
 from tests.distributed.training import in_this_process
+from tests.distributed.troubled import go_on_of
 
 WORKLOAD = WorkloadRef(
     use="mlratchet.models.workloads.tabular:TableClassifier",
     parameters={"columns": [f"x{i}" for i in range(10)], "classes": ["0", "1"], "hidden": 5},
 )
 EPOCHS = 30
+INTO_THE_SIXTH = 588  # batches of eight rows, of all ranks together; an epoch has 112
 MakeJob = Callable[..., TrainJob]
 
 
@@ -33,6 +35,9 @@ def job_of(stack: Stack, scratch: str, work_key: str | None, epoch: int, **chang
     adapters.raw.upload_file("ranks/rows.csv", stack.project / "rows.csv")
     snapshot = take_snapshot(adapters.raw, adapters.store, prefix="ranks/")
     world, workload = changes.pop("world", 2), changes.pop("workload", WORKLOAD)
+    if changes.pop("held", False):
+        parameters = {**WORKLOAD.parameters, "go_on": str(go_on_of(scratch)), "batches": INTO_THE_SIXTH // world}
+        workload = WorkloadRef(use="tests.distributed.troubled:HeldTable", parameters=parameters)
     made = load_workload(WORKLOAD.use, WORKLOAD.parameters)
     records, _ = read_dataset_records(adapters.store, snapshot, made, source)
     dataset = write_dataset(adapters.store, snapshot, records, "code", WORKLOAD, DataConfig(), source).id

@@ -22,9 +22,12 @@ from mlratchet.models.workloads.loading import load_workload
 
 from tests.conftest import REPOSITORY, Stack, wait_for
 from tests.distributed.training import Training, in_this_process
+from tests.distributed.troubled import go_on_of
 
 pytestmark = [pytest.mark.stack, pytest.mark.distributed, pytest.mark.slow]
 TRANSFORMER = "tests.distributed.small_transformer:SmallTransformer"
+HELD = {TRANSFORMER: "HeldTransformer", "mlratchet.models.workloads.vision:ImageClassifier": "HeldDigits"}
+BATCHES = 60  # of eight rows, that each rank of a training that is held prepares: 7 steps of one rank, 30 of four
 MakeJob = Callable[..., TrainJob]
 
 
@@ -45,12 +48,17 @@ def job(request: pytest.FixtureRequest, stack: Stack, tmp_path_factory: pytest.T
     records, _ = read_dataset_records(adapters.store, snapshot, made, source)
     dataset = write_dataset(adapters.store, snapshot, records, "code", workload, DataConfig(), source).id
 
-    def make(processes: int, *, work_key: str | None = None, epoch: int = 1, **changes: Any) -> TrainJob:
+    def make(
+        processes: int, *, work_key: str | None = None, epoch: int = 1, held: bool = False, **changes: Any
+    ) -> TrainJob:
         options = {"epochs": 10, "global_batch_size": 64, "checkpoint": {"every_steps": 5}, **changes}
+        scratch, used = str(tmp_path_factory.mktemp("attempt")), workload
+        if held:
+            parameters = {**workload.parameters, "go_on": str(go_on_of(scratch)), "batches": BATCHES}
+            used = WorkloadRef(use=f"tests.distributed.troubled:{HELD[workload.use]}", parameters=parameters)
         return TrainJob(
-            work_key=work_key or uuid.uuid4().hex, epoch=epoch, dataset_id=dataset, workload=workload,
-            train=TrainConfig.model_validate(options), processes=processes,
-            scratch=str(tmp_path_factory.mktemp("attempt")),
+            work_key=work_key or uuid.uuid4().hex, epoch=epoch, dataset_id=dataset, workload=used,
+            train=TrainConfig.model_validate(options), processes=processes, scratch=scratch,
         )  # fmt: skip
 
     return make
@@ -75,7 +83,7 @@ def test_the_bits_do_not_depend_on_processes_or_loader_workers(
     assert result.weights_sha256 == alone.weights_sha256
     assert losses(result) == losses(alone)
     assert result.rows_key == alone.rows_key
-    wait_for("loader workers to be gone", lambda: marked_processes(WORK_MARK, made.work_key) == [], 15)
+    wait_for("loader workers to be gone", lambda: marked_processes(WORK_MARK, made.work_key) == [])
 
 
 def test_the_bits_survive_five_kills_with_other_numbers_of_processes(
@@ -85,12 +93,16 @@ def test_the_bits_survive_five_kills_with_other_numbers_of_processes(
     seed = random.randrange(10**6)
     chance, work_key, kills = random.Random(seed), uuid.uuid4().hex, 0
     for epoch, processes in enumerate((4, 1, 2), start=1):
-        training = Training(stack, job(processes, work_key=work_key, epoch=epoch, log_every_steps=1))
+        training = Training(stack, job(processes, work_key=work_key, epoch=epoch, log_every_steps=1, held=True))
         for pick in (Training.ranks, lambda training: [training.agent()])[: 2 if epoch < 3 else 1]:
-            seen, more = training.steps, chance.randrange(1, 12)
-            wait_for("some steps", lambda at=seen + more, one=training: one.steps >= at or not one.alive())
-            chance.choice(pick(training)).kill()
+            at = training.steps + chance.randrange(1, 12)
+            wait_for("some steps", lambda at=at, one=training: one.steps >= at or one.is_held() or not one.alive())
+            if epoch == 3:
+                wait_for("a checkpoint", lambda one=training: one.is_kept(stack.adapters.store) or not one.alive())
+            assert training.alive(), training.error
+            chance.choice(wait_for("processes", lambda pick=pick, one=training: pick(one))).kill()
             kills += 1
+        training.go_on()
         if epoch < 3:
             assert "running again resumes" in str(training.failed()), f"seed {seed}"
     result = training.finished()

@@ -43,12 +43,12 @@ def test_22_a_loader_that_stalls_is_ended_with_its_rank_and_the_training_goes_on
     )
     made = job(
         world=1, workload=stalling, loader_workers=1, stall_timeout_seconds=5.0, checkpoint={"every_steps": 20},
-        scratch=str(tmp_path / "attempt"),
+        max_restarts=30, scratch=str(tmp_path / "attempt"),
     )  # fmt: skip
     training = Training(stack, made)
     wait_for("the stall", lambda: trouble.is_file() and trouble.read_text())
     stalled = psutil.Process(int(trouble.read_text()))
-    wait_for("the loader to be gone", lambda: ended(stalled), 60)
+    wait_for("the loader to be gone", lambda: ended(stalled))
     assert training.alive()  # it went with its rank, not with the whole attempt
     result = training.finished()
     assert "made no step for" in training.log()
@@ -78,12 +78,13 @@ def test_37_credentials_that_expire_end_the_attempt_and_new_ones_resume_it(
 ) -> None:
     direct = urlsplit(stack.settings.s3_endpoint_url)
     gateway = Gateway(str(direct.hostname), int(direct.port or 0))
-    first = job(world=1)
+    first = job(world=1, held=True)
     with monkeypatch.context() as patch:
         patch.setenv("RATCHET_S3_ENDPOINT_URL", gateway.url)
         training = Training(stack, first)
-        wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
+        training.reaches_the_sixth_epoch()
         gateway.refuse()
+        training.go_on()
         error = training.failed()
     gateway.close()
     assert (error.code, error.exit_code) == ("CREDENTIALS", 5)

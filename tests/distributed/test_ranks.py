@@ -29,10 +29,11 @@ MakeJob = Callable[..., TrainJob]
 def test_a_killed_rank_is_restarted_and_the_weights_are_those_of_one_undisturbed_process(
     stack: Stack, job: MakeJob, undisturbed: TrainResult
 ) -> None:
-    training = Training(stack, job())
-    wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
+    training = Training(stack, job(held=True))
+    training.reaches_the_sixth_epoch()
     assert len(training.ranks()) == 2
     os.kill(training.ranks()[-1].pid, signal.SIGKILL)
+    training.go_on()
     result = training.finished()
     assert result.weights_sha256 == undisturbed.weights_sha256
     assert result.resumed_from_step > 0
@@ -43,9 +44,9 @@ def test_a_killed_rank_is_restarted_and_the_weights_are_those_of_one_undisturbed
 def test_a_killed_agent_takes_its_ranks_along_and_the_next_attempt_resumes(
     stack: Stack, job: MakeJob, undisturbed: TrainResult
 ) -> None:
-    first = job()
+    first = job(held=True)
     training = Training(stack, first)
-    wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
+    training.reaches_the_sixth_epoch()
     os.kill(training.agent().pid, signal.SIGKILL)
     assert "running again resumes" in str(training.failed())
     second = Training(stack, job(work_key=first.work_key, epoch=2)).finished()
@@ -54,7 +55,7 @@ def test_a_killed_agent_takes_its_ranks_along_and_the_next_attempt_resumes(
 
 
 def test_a_killed_launcher_leaves_no_process(stack: Stack, job: MakeJob, tmp_path: Path) -> None:
-    made = job()
+    made = job(held=True)
     (tmp_path / "job.json").write_text(made.model_dump_json())
     script = (
         "import sys; from pathlib import Path; from mlratchet.infra.launch.local import LocalLauncher; "
@@ -67,28 +68,32 @@ def test_a_killed_launcher_leaves_no_process(stack: Stack, job: MakeJob, tmp_pat
     )
     assert launcher.stdout is not None
     assert launcher.stdout.readline() == "note\n"
-    assert len(marked_processes(WORK_MARK, made.work_key)) >= 4  # agent, forkserver, two ranks
+    wait_for("agent, forkserver, two ranks", lambda: len(marked_processes(WORK_MARK, made.work_key)) >= 4)
     launcher.kill()
     launcher.wait()
     launcher.stdout.close()
-    wait_for("every process to be gone", lambda: marked_processes(WORK_MARK, made.work_key) == [], 15)
+    wait_for("every process to be gone", lambda: marked_processes(WORK_MARK, made.work_key) == [])
 
 
 def test_a_stopped_rank_is_noticed_by_its_steps_and_the_training_goes_on(
     stack: Stack, job: MakeJob, undisturbed: TrainResult
 ) -> None:
-    training = Training(stack, job(stall_timeout_seconds=5.0))
-    wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
-    os.kill(training.ranks()[-1].pid, signal.SIGSTOP)
+    # a busy machine may keep a rank waiting for as long, too
+    training = Training(stack, job(held=True, stall_timeout_seconds=5.0, max_restarts=30))
+    training.reaches_the_sixth_epoch()
+    (stopped, *_) = wait_for("ranks", training.ranks)
+    os.kill(stopped.pid, signal.SIGSTOP)
+    training.go_on()
     assert training.finished().weights_sha256 == undisturbed.weights_sha256
     assert "made no step for" in training.log()
 
 
 def test_sigterm_saves_the_step_and_says_so(stack: Stack, job: MakeJob, undisturbed: TrainResult) -> None:
-    first = job(checkpoint={"every_seconds": 3600.0})
+    first = job(held=True, checkpoint={"every_seconds": 3600.0})
     training = Training(stack, first)
-    wait_for("the fifth epoch", lambda: len(training.epochs) >= 5)
+    training.reaches_the_sixth_epoch()
     os.kill(training.agent().pid, signal.SIGTERM)
+    training.go_on()
     error = training.failed()
     assert isinstance(error, PreemptedError), error
     assert "the checkpoint is saved; running again resumes from it" in str(error)
@@ -109,10 +114,15 @@ def test_kills_during_uploads_leave_no_torn_checkpoint(
         epochs = 2 * EPOCHS  # steps enough for all of them
         expected = in_this_process(job(world=1, epochs=epochs), store).weights_sha256
     often = {"checkpoint": {"every_steps": 1}, "log_every_steps": 1, "epochs": epochs}
-    training = Training(stack, job(world=1, max_restarts=kills + 1, **often), timeout_s=1100)
+    training = Training(stack, job(world=1, held=kills == 3, max_restarts=kills + 1, **often), timeout_s=1100)
     for done in range(kills):
-        before = training.steps
-        wait_for("a step", lambda seen=before: training.steps > seen + chance.randrange(12) or not training.alive())
+        more = training.steps + chance.randrange(12)
+        wait_for(
+            "a step that is kept",
+            lambda at=more: (
+                not training.alive() or (training.is_kept(store) and (training.steps > at or training.is_held()))
+            ),
+        )
         for victim in training.ranks():
             victim.kill()
         if not training.alive():
@@ -121,6 +131,7 @@ def test_kills_during_uploads_leave_no_torn_checkpoint(
             key for _, _, key in list_checkpoints(store, training.job.work_key, up_to_epoch=9) if torn_at(store, key)
         ]
         assert torn == [], f"seed {seed}, after {done + 1} kills"
+    training.go_on()
     result = training.finished()
     assert result.weights_sha256 == expected, f"seed {seed}"
     assert result.resumed_from_step > 0

@@ -14,12 +14,14 @@ from mlratchet.infra.machine.processes import WORK_MARK, marked_processes
 from mlratchet.infra.machine.temporary import SHARED_MEMORY, is_abandoned
 from mlratchet.models.errors import RatchetError
 from mlratchet.models.ports.storage import ObjectStore
+from mlratchet.models.training.checkpoint import list_checkpoints
 from mlratchet.models.training.job import TrainJob
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.result import TrainResult
 from mlratchet.models.training.run import run_training
 
 from tests.conftest import Stack, wait_for
+from tests.distributed.troubled import go_on_of, held_of
 
 
 class Training:
@@ -47,6 +49,23 @@ class Training:
         elif event["event"] == "step":
             self.steps = event["step"]
 
+    def reaches_the_sixth_epoch(self) -> None:
+        """Wait for it; the ranks of a job that is `held` wait there until `go_on`, however late this process is."""
+        wait_for("the fifth epoch", lambda: len(self.epochs) >= 5 or not self.alive())
+        assert self.alive(), self.error
+
+    def is_held(self) -> bool:
+        """Whether a rank waits for `go_on`, or did when it was killed."""
+        return held_of(go_on_of(self.job.scratch)).exists()
+
+    def go_on(self) -> None:
+        """For those that are held."""
+        go_on_of(self.job.scratch).touch()
+
+    def is_kept(self, store: ObjectStore) -> bool:
+        """Whether another attempt finds a checkpoint."""
+        return bool(list_checkpoints(store, self.job.work_key, up_to_epoch=self.job.epoch))
+
     def alive(self) -> bool:
         """Whether it is still under way."""
         return self._thread.is_alive()
@@ -59,7 +78,7 @@ class Training:
         """Until it has ended; no process may be left, whatever happened."""
         self._thread.join(self._timeout_s)
         assert not self._thread.is_alive()
-        wait_for("every process to be gone", lambda: self.processes() == [], 15)
+        wait_for("every process to be gone", lambda: self.processes() == [])
         assert [file for file in SHARED_MEMORY.glob("sem.ratchet-*") if is_abandoned(file.name[4:])] == []
 
     def failed(self) -> RatchetError:

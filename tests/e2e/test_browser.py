@@ -28,7 +28,7 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="needs Debian's chromium (apt-get install chromium)"),
 ]
-PATIENCE_MS = 60_000
+PATIENCE_MS = 120_000
 
 
 @pytest.fixture(scope="module")
@@ -225,7 +225,7 @@ def test_tensorboard_shows_the_newest_run(stack: Any, second: Any, page: Page) -
         shoot(page, "tensorboard")
     finally:
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
 
 
 def test_mlflow_compares_version_1_with_2(stack: Any, first: Any, second: Any, page: Page) -> None:

@@ -31,7 +31,7 @@ def clients(url: str, body: dict[str, Any]) -> Iterator[list[tuple[int, str]]]:
 
     def ask(who: int) -> None:
         number = 0
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=120) as client:
             while not stopping.wait(0.03):
                 number += 1
                 reply = client.post(f"{url}/predict", json=body, headers={"x-client-key": f"{who}-{number}"})

@@ -67,13 +67,13 @@ def test_the_server_takes_rows_by_name_of_any_length(
     url = LocalServers(Path(stack.home)).url("reads")
     assert url is not None
     even, odd = {"reader": 30, "words": [0, 2, 4, 6, 8, 10]}, {"reader": 30, "words": [1, 3, 5]}
-    reply = httpx.post(f"{url}/predict", json={"instances": [even, odd]}, timeout=30)
+    reply = httpx.post(f"{url}/predict", json={"instances": [even, odd]}, timeout=120)
     assert reply.status_code == 200, reply.text
     likes, dislikes = (one["probabilities"]["yes"] for one in reply.json()["predictions"])
     assert likes > 0.6 > 0.5 > dislikes
-    alone = httpx.post(f"{url}/predict", json={"instances": [odd]}, timeout=30).json()["predictions"]
+    alone = httpx.post(f"{url}/predict", json={"instances": [odd]}, timeout=120).json()["predictions"]
     assert alone[0]["probabilities"]["yes"] == pytest.approx(dislikes, abs=1e-5)
-    wrong = httpx.post(f"{url}/predict", json={"instances": [{**even, "words": [0, 999]}]}, timeout=30)
+    wrong = httpx.post(f"{url}/predict", json={"instances": [{**even, "words": [0, 999]}]}, timeout=120)
     assert (wrong.status_code, wrong.json()["field"]) == (422, "instances[0].words[1]")
     (tmp_path / "row.json").write_text(json.dumps({"instances": [even]}))
     assert stack.json("predict", "reads", str(tmp_path / "row.json"))["version"] == 2

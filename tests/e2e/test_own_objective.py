@@ -49,12 +49,12 @@ def test_the_server_answers_the_rate(stack: Any, promoted: dict[str, Any]) -> No
     url = LocalServers(Path(stack.home)).url("visits")
     assert url is not None
     rows = [{"hour": hour, "price": 0, "rain": 0} for hour in (-1, 0, 1)]
-    reply = httpx.post(f"{url}/predict", json={"instances": rows}, timeout=30)
+    reply = httpx.post(f"{url}/predict", json={"instances": rows}, timeout=120)
     assert reply.status_code == 200, reply.text
     low, middle, high = (one["rate"] for one in reply.json()["predictions"])
     assert 0 < low < middle < high
     assert middle == pytest.approx(math.exp(0.8), rel=0.25)
-    described = httpx.get(f"{url}/openapi.json", timeout=30).json()
+    described = httpx.get(f"{url}/openapi.json", timeout=120).json()
     assert '"rate"' in str(described).replace("'", '"')
 
 

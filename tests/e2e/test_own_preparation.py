@@ -59,10 +59,10 @@ def answers(stack: Any, version: int) -> Any:
     rows = [{"price": price} for price in (1.0, 40.0, 60.0, 99.0)]
 
     def asked() -> Any:
-        reply = httpx.post(f"{url}/predict", json={"instances": rows}, timeout=30)
+        reply = httpx.post(f"{url}/predict", json={"instances": rows}, timeout=120)
         return reply.json() if reply.status_code == 200 and reply.json()["version"] == version else None
 
-    return wait_for(f"version {version} to answer", asked, 120)["predictions"]
+    return wait_for(f"version {version} to answer", asked)["predictions"]
 
 
 def test_a_version_answers_by_the_code_that_it_was_made_with(stack: Any) -> None:

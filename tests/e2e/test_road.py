@@ -113,7 +113,7 @@ def test_a_damaged_delivery_is_stopped_and_the_champion_goes_on(stack: Any, seco
     assert "data gate of digits" in stack(*shown).stdout
     assert [g["gate"] for g in report["gates"]] == ["data"]
     assert "training" not in report
-    assert httpx.get(f"{url}/ready", timeout=60).json()["version"] == 2
+    assert httpx.get(f"{url}/ready", timeout=120).json()["version"] == 2
     assert len(stack.json("versions", "digits")) == 2
 
 
@@ -132,7 +132,7 @@ def test_predictions_of_files_and_over_http(stack: Any, url: str, digits_png: di
     answer = stack.json("predict", "digits", *(str(tmp_path / name) for name in names))
     assert answer["version"] == 2
     instances = [{"image_base64": base64.b64encode(digits_png[name]).decode()} for name in names]
-    reply = httpx.post(f"{url}/predict", json={"instances": instances}, timeout=60)
+    reply = httpx.post(f"{url}/predict", json={"instances": instances}, timeout=120)
     assert [p["class"] for p in reply.json()["predictions"]] == [p["class"] for p in answer["predictions"]]
     assert "[version 2]" in stack("predict", "digits", str(tmp_path / names[0])).stdout
     (tmp_path / "not.png").write_text("text")
@@ -146,7 +146,7 @@ def test_the_server_answers_as_the_recorded_rows_say(stack: Any, second: Any, ur
     record = find_registration(adapters.store, second.report["work_key"])
     assert record is not None
     rows = load_split(adapters.store, load_dataset(adapters.store, record.dataset_id), "test")
-    reply = httpx.post(f"{url}/predict", json={"instances": rows.x.array[:200].tolist()}, timeout=60).json()[
+    reply = httpx.post(f"{url}/predict", json={"instances": rows.x.array[:200].tolist()}, timeout=120).json()[
         "predictions"
     ]
     right = sum(int(p["class"]) == int(y) for p, y in zip(reply, rows.y[:200], strict=True))
@@ -176,7 +176,7 @@ def test_rollback_and_promotion_by_hand(stack: Any, second: Any, url: str) -> No
 
 
 def _until_served(url: str, version: int) -> None:
-    with httpx.Client(timeout=60) as client:  # one: to make one takes 25 ms of CPU
+    with httpx.Client(timeout=120) as client:  # one: to make one takes 25 ms of CPU
         wait_for(
             f"version {version} to be served",
             lambda: client.get(f"{url}/ready").headers["x-model-version"] == str(version),
@@ -223,7 +223,7 @@ def test_mlflows_own_server_serves_the_same_version(stack: Any, first: Any, seco
         process = subprocess.Popen(command, env=environment, stdout=sink, stderr=sink, start_new_session=True)
     try:
         rows = [[[[0.5] * 8] * 8], [[[0.1] * 8] * 8]]
-        with httpx.Client(timeout=60) as client:
+        with httpx.Client(timeout=120) as client:
 
             def answers() -> bool:
                 assert process.poll() is None, log.read_text()[-2000:]
@@ -232,16 +232,16 @@ def test_mlflows_own_server_serves_the_same_version(stack: Any, first: Any, seco
                 return False
 
             wait_for("MLflow's server to answer", answers)
-        theirs = httpx.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": rows}, timeout=60)
+        theirs = httpx.post(f"http://127.0.0.1:{port}/invocations", json={"inputs": rows}, timeout=120)
         assert theirs.status_code == 200, theirs.text
-        ours = httpx.post(f"{url}/predict", json={"instances": rows}, timeout=60).json()["predictions"]
+        ours = httpx.post(f"{url}/predict", json={"instances": rows}, timeout=120).json()["predictions"]
         for said, prediction in zip(theirs.json()["predictions"], ours, strict=True):
             assert said["class"] == prediction["class"]
             assert said["probability"] == pytest.approx(prediction["probability"], abs=1e-5)
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        process.wait(300)
 
 
 def test_an_auditor_finds_every_decision_in_the_bucket_alone(stack: Any, second: Any) -> None:

@@ -28,7 +28,7 @@ def asked(stack: Any, name: str, **request: Any) -> dict[str, Any]:
     """The one prediction of a request."""
     url = LocalServers(Path(stack.home)).url(name)
     assert url is not None
-    reply = httpx.post(f"{url}/predict", timeout=30, **request)
+    reply = httpx.post(f"{url}/predict", timeout=120, **request)
     assert reply.status_code == 200, reply.text
     (prediction,) = reply.json()["predictions"]
     return dict(prediction)
@@ -59,7 +59,7 @@ def test_what_new_writes_is_served_and_a_second_version_is_held_against_the_firs
     assert asked(stack, name, files={field: (file, data)}) == answer
     assert stack.json("predict", name, str(folder / file))["predictions"] == [pytest.approx(answer)]
     refused = httpx.post(
-        f"{LocalServers(Path(stack.home)).url(name)}/predict", content=b"no such file", timeout=30,
+        f"{LocalServers(Path(stack.home)).url(name)}/predict", content=b"no such file", timeout=120,
         headers={"content-type": MEDIA[like]},
     )  # fmt: skip
     assert refused.status_code == 422, refused.text

@@ -110,12 +110,12 @@ def test_the_server_takes_what_a_person_has(stack: Any, promoted: list[dict[str,
         "Notiz": "bitte klingeln",
     }
     never = {"Bestelldatum": "2026-05-07T10:05:00Z", "Kategorie": "Raumschiffe", "Preis (€)": 1}
-    reply = httpx.post(f"{url}/predict", json={"instances": [row, never]}, timeout=30)
+    reply = httpx.post(f"{url}/predict", json={"instances": [row, never]}, timeout=120)
     assert reply.status_code == 200, reply.text
     assert [one["class"] for one in reply.json()["predictions"]] == ["ja", "nein"]
-    wrong = httpx.post(f"{url}/predict", json={"instances": [{**row, "Alter": "jung"}]}, timeout=30)
+    wrong = httpx.post(f"{url}/predict", json={"instances": [{**row, "Alter": "jung"}]}, timeout=120)
     assert (wrong.status_code, wrong.json()["field"]) == (422, "instances[0].Alter")
-    described = httpx.get(f"{url}/openapi.json", timeout=30).json()
+    described = httpx.get(f"{url}/openapi.json", timeout=120).json()
     instance = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert set(instance["anyOf"][0]["properties"]["instances"]["items"]["properties"]) == set(COLUMNS) - {
         "Bestellnr",
@@ -143,7 +143,7 @@ def test_the_model_in_mlflow_answers_as_the_server(stack: Any, promoted: list[di
         {name: value for name, value in row.items() if value == value and value is not None}
         for row in frame.astype(object).where(frame.notna(), None).to_dict("records")
     ]
-    served = httpx.post(f"{url}/predict", json={"instances": sent}, timeout=30).json()["predictions"]
+    served = httpx.post(f"{url}/predict", json={"instances": sent}, timeout=120).json()["predictions"]
     for mine, theirs in zip(answers, served, strict=True):
         assert mine["class"] == theirs["class"]
         assert mine["probability"] == pytest.approx(theirs["probability"], abs=1e-5)

@@ -58,8 +58,8 @@ def refusals(stack: Stack, **headers: str) -> list[int]:
     prefect, mlflow = stack.settings.prefect_api_url, stack.settings.mlflow_tracking_uri
     search = f"{mlflow}/api/2.0/mlflow/experiments/search"
     return [
-        httpx.post(f"{prefect}/flows/count", json={}, headers=headers, timeout=60).status_code,
-        httpx.post(search, json={"max_results": 1}, headers=headers, timeout=60).status_code,
+        httpx.post(f"{prefect}/flows/count", json={}, headers=headers, timeout=120).status_code,
+        httpx.post(search, json={"max_results": 1}, headers=headers, timeout=120).status_code,
     ]
 
 
@@ -122,7 +122,7 @@ def test_a_killed_supervisor_takes_everything_with_it_and_lost_databases_are_reb
         os.kill(pid, signal.SIGKILL)
         mark = str(other.home.resolve())
         wait_for("every process to be gone", lambda: marked_processes(STACK_MARK, mark) == [])
-        wait_for("what they left on the disk to be gone", lambda: other.left_on_disk() == [], 30)
+        wait_for("what they left on the disk to be gone", lambda: other.left_on_disk() == [])
         assert "NOT HEALTHY" in other("status", code=5).stdout
         for database in (other.home / "data").glob("*.db*"):
             database.unlink()

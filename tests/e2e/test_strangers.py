@@ -62,10 +62,10 @@ def owner_is_answered(stack: Stack, ports: dict[str, int]) -> list[int]:
     certificate = stack.home / "tls" / "stack.crt"
     context = ssl.create_default_context(cafile=str(certificate))
     context.load_cert_chain(certificate, stack.home / "tls" / "stack.key")
-    with httpx.Client(verify=context, timeout=60) as owner:
+    with httpx.Client(verify=context, timeout=120) as owner:
         filer = owner.get(f"https://127.0.0.1:{ports['seaweed_filer']}/buckets/")
     prefect, mlflow = (
-        httpx.get(f"http://127.0.0.1:{ports[name]}{path}", auth=password_of(stack, name), timeout=60)
+        httpx.get(f"http://127.0.0.1:{ports[name]}{path}", auth=password_of(stack, name), timeout=120)
         for name, path in (("prefect", "/api/health"), ("mlflow", "/health"))
     )
     return [filer.status_code, prefect.status_code, mlflow.status_code]
@@ -88,7 +88,7 @@ def test_mlflows_api_runs_no_command_and_reads_no_file(stack: Stack) -> None:
         "mlflow": f"s3://{settings.mlflow_bucket}/planted",
     }
     read: dict[str, int] = {}
-    with httpx.Client(base_url=settings.mlflow_tracking_uri, auth=password_of(stack, "mlflow"), timeout=60) as client:
+    with httpx.Client(base_url=settings.mlflow_tracking_uri, auth=password_of(stack, "mlflow"), timeout=120) as client:
         for method, path in (("GET", "providers"), ("PUT", "config"), ("POST", "message")):
             assert client.request(method, f"/ajax-api/3.0/mlflow/assistant/{path}", json={}).status_code == 404
         for name, place in places.items():
@@ -127,7 +127,7 @@ def test_prefects_api_runs_no_command(stack: Stack, tmp_path: Path) -> None:
         },
     }
     api = stack.settings.prefect_api_url
-    with httpx.Client(base_url=api, auth=password_of(stack, "prefect"), timeout=30) as client:
+    with httpx.Client(base_url=api, auth=password_of(stack, "prefect"), timeout=120) as client:
         flow = client.post("/flows/", json={"name": "evil"}).raise_for_status().json()["id"]
         pool = f"/work_pools/{stack.settings.work_pool}"
         wait_for("the worker's pool", lambda: client.get(pool).is_success)
@@ -135,7 +135,7 @@ def test_prefects_api_runs_no_command(stack: Stack, tmp_path: Path) -> None:
         deployment = client.post("/deployments/", json=made).raise_for_status().json()["id"]
         run = {"job_variables": hostile["job_variables"], "state": {"type": "SCHEDULED"}}
         client.post(f"/deployments/{deployment}/create_flow_run", json=run).raise_for_status()
-        ended = DeploymentRuns(stack, deployment).ended(timeout_s=120)
+        ended = DeploymentRuns(stack, deployment).ended()
         logs = client.post("/logs/filter", json={"logs": {"flow_run_id": {"any_": [str(ended.id)]}}}).json()
         client.delete(f"/deployments/{deployment}").raise_for_status()
     assert ended.state is not None

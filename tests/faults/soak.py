@@ -141,7 +141,7 @@ class Soak:
         np.savez(self.folder / "expected.npz", **expected)
         log = LogConfig(flush_seconds=1.0, flush_rows=50_000)
         LocalServers(self.stack.home).request(self.name, ServingConfig(log=log))
-        wait_for("the pipeline to be served", self.is_ready, 120)
+        wait_for("the pipeline to be served", self.is_ready)
 
     def end(self) -> None:
         """Served no more."""
@@ -157,7 +157,7 @@ class Soak:
     def is_ready(self) -> bool:
         """Whether a champion answers."""
         try:
-            return httpx.get(f"{self.url}/ready", timeout=5).status_code == 200
+            return httpx.get(f"{self.url}/ready", timeout=60).status_code == 200
         except (httpx.HTTPError, AssertionError):
             return False
 
@@ -176,7 +176,7 @@ class Soak:
             finally:
                 assert process.stdin is not None
                 process.stdin.close()
-                process.wait(60)
+                process.wait(300)
 
     def seen(self, out: Path) -> Seen:
         """As the clients wrote it."""
@@ -207,7 +207,7 @@ class Soak:
         for pid in pids.values():
             assert pid is not None
             os.kill(pid, how)
-        until_s = time.monotonic() + 120
+        until_s = time.monotonic() + 300
         while not self._are_back(pids):
             assert time.monotonic() < until_s, f"{self.outages[-1]}: {self.stack.services()}"
             self.swap_for(0.5, every_s=0.5)
@@ -225,7 +225,7 @@ class Soak:
 
     def logged(self) -> Logged:
         """All that was written of it, once nothing waits any more."""
-        wait_for("all that was told to be in the log", self._is_told, 120)
+        wait_for("all that was told to be in the log", self._is_told)
         adapters = self.stack.adapters
         listing = list_log(adapters.store, adapters.keys, self.name, since_s=0.0, until_s=9e9)
         ids, versions = bytearray(), []
@@ -240,7 +240,7 @@ class Soak:
     def _is_told(self) -> bool:
         if time.monotonic() < self.killed_s + TOLD_S:
             return False
-        told = httpx.get(f"{self.url}/health", timeout=5).json()["log"]
+        told = httpx.get(f"{self.url}/health", timeout=60).json()["log"]
         writer = told["writer"] or {}
         return bool(told["waiting"] == 0 and writer.get("waiting") == 0 and writer.get("spooled_bytes") == 0)
 

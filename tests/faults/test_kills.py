@@ -59,7 +59,7 @@ def test_a_kill_in_the_middle_of_training_is_resumed(stack: Any, invariants: Any
     stack("upload", name, "rows.csv")
     before = len(stack.adapters.registry.list_versions(name))
     command = stack.start("run", name, "--json", anew=victims == ("warm",))  # else it would be killed with it
-    pid = wait_for("the third epoch to be trained", lambda: flow_process(stack), 90)
+    pid = wait_for("the third epoch to be trained", lambda: flow_process(stack))
     key = work_key_of(stack, pid)
     for victim in victims:
         os.kill(pid if victim == "flow" else stack.services()[victim].pid, signal.SIGKILL)

@@ -138,7 +138,7 @@ def test_kills_at_random_moments_leave_nothing(scene: Scene, number: int) -> Non
             nothing_of_the_stack_is_left(stack)
             stack("up")
             apply_environment(stack.settings)  # passwords are made anew
-        wait_for("the stack to be healthy again", stack.healthy, 120)
+        wait_for("the stack to be healthy again", stack.healthy)
         if command.returncode == 0:  # the next kill wants work that is not done
             assert weights_of(stack, json.loads(out)) == scene.weights, said
             stack("stop", name)
@@ -155,8 +155,8 @@ def test_kills_at_random_moments_leave_nothing(scene: Scene, number: int) -> Non
 def nothing_of_the_stack_is_left(stack: Stack) -> None:
     """Its guardian has swept it."""
     mark = str(stack.home.resolve())
-    wait_for("the whole stack to be gone", lambda: marked_processes(STACK_MARK, mark) == [], 60)
-    wait_for("what it left to be gone", lambda: stack.left_on_disk() == [], 60)
+    wait_for("the whole stack to be gone", lambda: marked_processes(STACK_MARK, mark) == [])
+    wait_for("what it left to be gone", lambda: stack.left_on_disk() == [])
 
 
 def no_secret_is_printed(stack: Stack, said: str) -> None:
@@ -178,12 +178,12 @@ def nothing_is_left(stack: Stack, work_key: str) -> None:
     """No process, lease, scratch folder, wait or temporary folder of a run."""
     stack.json("reconcile")
     for kind in sorted(BRIEF):
-        wait_for(f"every {kind} to be gone", lambda kind=kind: processes_of(stack, kind) == [], 60)
+        wait_for(f"every {kind} to be gone", lambda kind=kind: processes_of(stack, kind) == [])
     assert marked_processes(WORK_MARK, work_key) == []
     store = stack.adapters.store
     assert [info.key for prefix in ("leases/", "waits/", "nodes/") for info in store.list(prefix)] == []
     assert [*(stack.home / "scratch").iterdir()] == []
-    wait_for("nothing to be left of whoever was killed", nothing_abandoned, 60)
+    wait_for("nothing to be left of whoever was killed", nothing_abandoned)
     worker = stack.home / "tmp" / "worker"
     wait_for("what runs worked in to be old", lambda: all(age_of(entry) > 31 for entry in worker.glob("tmp*prefect")))
     stack.json("reconcile")

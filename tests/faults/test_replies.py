@@ -116,7 +116,7 @@ def test_a_request_that_mlflow_answers_after_the_next_one_leaves_one_version(
     with monkeypatch.context() as patience:
         patience.setenv("MLFLOW_HTTP_REQUEST_TIMEOUT", "2")
         (record,) = retried(scene)
-    wait_for("the slow request to be done", lambda: len(stack.adapters.registry.list_versions(name)) == 2, 30)
+    wait_for("the slow request to be done", lambda: len(stack.adapters.registry.list_versions(name)) == 2)
     direct = stack.adapters.registry
     assert [v.tags["ratchet.work_key"] for v in direct.list_versions(name)] == [key, key]
     repaired = project_versions(scene.store, direct, name, [record], [])

@@ -50,7 +50,7 @@ class Copy:
 
     def verify(self) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-I", str(VERIFIER), str(self.folder), str(self.keys), self.name]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 @pytest.fixture

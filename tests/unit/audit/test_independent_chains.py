@@ -43,7 +43,7 @@ def copy(world: World, tmp_path: Path) -> Copy:
 
 def verified(copy: Copy) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-I", str(VERIFIER), str(copy.folder), str(copy.keys), copy.name]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_it_is_short_and_knows_nothing_of_ratchet() -> None:

@@ -182,11 +182,11 @@ def test_what_hangs_is_ended(ask: Callable[..., Any]) -> None:
     began = time.monotonic()
     with pytest.raises(ForeignCodeError, match=r"no answer within 0.5 s"):
         ask("hang", time_limit_s=0.5)
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120
 
 
 def gone(pid: int) -> bool:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE:
         if time.monotonic() > deadline:
             return False
@@ -388,5 +388,5 @@ def test_without_a_stack_ranks_are_forks_of_what_children_are_forks_of(ask: Call
                     "mlratchet.infra.child.frames", ["x"], home=tmp_path, environment=dict(os.environ),
                     output=sink.fileno(), when_gone=signal.SIGTERM, source=theirs.fileno(),
                 )  # fmt: skip
-                found[name] = (isinstance(process, subprocess.Popen), process.wait(60))
+                found[name] = (isinstance(process, subprocess.Popen), process.wait(120))
     assert found == {"fork": (False, 0), "alone": (True, 0)}

@@ -12,7 +12,7 @@ def test_output_to_a_full_disk_is_one_line_and_an_exit_code(tmp_path: Path) -> N
     with Path("/dev/full").open("wb") as full:
         ran = subprocess.run(
             [sys.executable, "-m", "mlratchet.flows.cli", "--help"],
-            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=120,
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=300,
             env={**os.environ, "PYTHONUNBUFFERED": "", "RATCHET_HOME": str(tmp_path)},
         )  # fmt: skip
     told = "what the command prints goes to a disk: No space left on device; make room there and run the command again"

@@ -37,7 +37,7 @@ def can_limit() -> bool:
     """Whether a memory group can be made here."""
     made = "import memory; group = memory.MemoryGroup(); group.leave(); print(group.folder is not None)"
     asked = subprocess.run(
-        [sys.executable, "-c", made], cwd=ROAD.parent, capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", made], cwd=ROAD.parent, capture_output=True, text=True, timeout=300, check=True
     )
     return asked.stdout.strip() == "True"
 

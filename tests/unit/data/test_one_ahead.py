@@ -32,7 +32,7 @@ def test_the_next_one_is_being_made_while_one_is_looked_at() -> None:
 
     found = one_ahead(items())
     assert next(found) == 1
-    assert second.wait(30)
+    assert second.wait(120)
     assert list(found) == [2]
 
 

@@ -166,7 +166,7 @@ def test_a_custom_check_holds_no_gate_for_ever(classified: Classified, monkeypat
     first, second = judged(classified(), custom("hangs"))
     assert (first.verdict, second.verdict) == ("inconclusive", "pass")
     assert "no answer within 1 s" in first.reason
-    assert time.monotonic() - began < 60
+    assert time.monotonic() - began < 120
 
 
 class CallsOf:

@@ -338,7 +338,7 @@ print(json.dumps([list(CHECKS), type(policy.champion[0]).__name__, policy.champi
 def test_a_new_kind_is_one_file_in_the_package(tmp_path: Path) -> None:
     (tmp_path / "rows.py").write_text(NEW)
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path)], capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", IN_A_FRESH_PROCESS, str(tmp_path)], capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, done.stderr
     kinds, name, user_code = json.loads(done.stdout)

@@ -362,9 +362,12 @@ def test_a_closure_of_fifty_files_is_known_again_in_milliseconds(project: Projec
     source = "\n".join(f"def f{i}(x):\n    return x + {i}\n" for i in range(60))
     project(mine="\n".join(f"import m{i}" for i in range(50)), **{f"m{i}": source for i in range(50)})
     assert len(closure().modules) == 51
-    began_s = time.process_time()
-    closure()
-    assert time.process_time() - began_s < 0.1  # measured 0.01; parsing all of them takes 0.15
+    took_s = []
+    for _ in range(5):  # the least: whatever else the machine does makes it longer
+        began_s = time.process_time()
+        closure()
+        took_s.append(time.process_time() - began_s)
+    assert min(took_s) < 0.1  # measured 0.01; parsing all of them takes 0.15
 
 
 def test_threads_that_read_sources_beside_a_collectors_callback_disturb_nobody() -> None:

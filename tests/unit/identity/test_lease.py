@@ -123,7 +123,7 @@ def test_a_keeper_renews_and_knows_when_it_was_silent_for_too_long(monkeypatch: 
     store = Clocked()
     keeper = LeaseKeeper(store, ELSEWHERE, renew_s=0.01)
     store.now_s += 30
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while read_leases(store)[0].age_s > 0 and time.monotonic() < deadline:
         time.sleep(0.01)
     assert read_leases(store)[0].age_s == 0
@@ -131,7 +131,7 @@ def test_a_keeper_renews_and_knows_when_it_was_silent_for_too_long(monkeypatch: 
     real = time.monotonic
     monkeypatch.setattr(time, "monotonic", lambda: real() + LEASE_S + 1)  # as after a SIGSTOP
     assert keeper.lapsed
-    deadline = real() + 30
+    deadline = real() + 120
     while keeper._longest_s <= LEASE_S and real() < deadline:
         time.sleep(0.01)
     monkeypatch.setattr(time, "monotonic", real)

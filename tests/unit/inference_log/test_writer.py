@@ -31,7 +31,7 @@ from mlratchet.models.ports.storage import StorageError
 from tests.unit.inference_log.logs import Log
 from tests.unit.inference_log.test_frames import SCHEMA, answered
 
-SOON_S = 60.0
+SOON_S = 120.0
 
 
 class Outage(MemoryStore):

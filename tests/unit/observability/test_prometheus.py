@@ -42,7 +42,7 @@ PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 needs_prometheus = pytest.mark.skipif(
     PROMETHEUS is None or PROMTOOL is None, reason="needs Debian's prometheus (apt-get install prometheus)"
 )
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 ONLY_WITH_A_GPU = "ratchet_gpu_"
 
 
@@ -123,11 +123,11 @@ def prometheus(url: str, told_by_the_monitor: str, tmp_path_factory: pytest.Temp
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, cwd=folder)
     try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=10) as client:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/api/v1", timeout=120) as client:
             yield client
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def asked(client: httpx.Client, query: str) -> list[Any]:
@@ -149,7 +149,7 @@ def asked(client: httpx.Client, query: str) -> list[Any]:
 
 def send(url: str) -> None:
     """Traffic of every kind that is counted."""
-    with httpx.Client(base_url=f"http://{url}", timeout=60) as client:
+    with httpx.Client(base_url=f"http://{url}", timeout=120) as client:
         assert client.post("/pictures/predict", json=[[[1, 1], [1, 0]]]).status_code == 200
         assert client.post("/prices/predict", json=[3, 4]).status_code == 200
         assert client.post("/prices/predict", content=b"{").status_code == 400

@@ -108,7 +108,7 @@ async def by_asgi(app: ServingApp, scope: dict[str, Any], body: bytes) -> Said:
 
 async def at_once(app: ServingApp, scope: dict[str, Any], body: bytes) -> Said | None:
     line = Line(asyncio.get_running_loop().create_future())
-    return await asyncio.wait_for(line.told, 60) if app.answer_at_once(scope, body, line) else None
+    return await asyncio.wait_for(line.told, 120) if app.answer_at_once(scope, body, line) else None
 
 
 def plain(said: Said) -> Any:
@@ -245,7 +245,7 @@ def test_what_one_forward_answers_is_told_at_once_and_before_anybody_has_it() ->
         lines = [Noted(asyncio.get_running_loop().create_future()) for _ in rows]
         for row, line in zip(rows, lines, strict=True):
             assert app.answer_at_once(scope_of(WHOLE), json.dumps([*row]).encode(), line)
-        await asyncio.wait_for(asyncio.gather(*(line.told for line in lines)), 60)
+        await asyncio.wait_for(asyncio.gather(*(line.told for line in lines)), 120)
 
     good = [[1.0, at] for at in range(LEAST)]
     asyncio.run(ask(*good))
@@ -328,7 +328,7 @@ def test_what_nobody_waits_for_any_more_is_not_computed(monkeypatch: pytest.Monk
     async def ask() -> Said:
         line = Line(asyncio.get_running_loop().create_future(), gone=True)
         assert server.app.answer_at_once(scope_of(WHOLE), b"[1, 2]", line)
-        return await asyncio.wait_for(line.told, 60)
+        return await asyncio.wait_for(line.told, 120)
 
     asyncio.run(ask())
     assert asked == []
@@ -355,7 +355,7 @@ def written(body: bytes, more: bytes = b"", version: bytes = b"1.1") -> bytes:
 
 def answered(port: int, parts: list[bytes]) -> bytes:
     """All that comes until the server ends the connection; between two parts an answer to another is awaited."""
-    with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+    with socket.create_connection(("127.0.0.1", port), timeout=120) as line:
         line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for part in parts:
             line.sendall(part)
@@ -412,7 +412,7 @@ def test_who_is_gone_before_the_first_of_several_answers_is_no_error(
 ) -> None:
     for more in (b"", b"x-timeout-ms: 60000\r\n"):  # by the one road and the other
         for _ in range(20):
-            with socket.create_connection(("127.0.0.1", port), timeout=30) as line:
+            with socket.create_connection(("127.0.0.1", port), timeout=120) as line:
                 line.sendall(written(b"[1, 2]", more) * 3)
         answered(port, [written(b"[1, 2]", b"connection: close\r\n")])
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []

@@ -152,7 +152,7 @@ def test_explanations_take_no_place_of_predictions() -> None:
     def slow(x: torch.Tensor) -> torch.Tensor:
         if threading.current_thread().name.startswith("explain"):
             inside.set()
-            assert go.wait(30)
+            assert go.wait(120)
         return x.sum(1)
 
     slot = Slot()

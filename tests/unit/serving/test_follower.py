@@ -185,11 +185,11 @@ def test_a_follower_looks_when_it_is_woken_and_frees_what_was_swapped_out(
     )  # fmt: skip
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
-    assert freed.acquire(timeout=30)
+    assert freed.acquire(timeout=120)
     assert slot.version == "3"
     world.promote(4)
     made.wake()
-    assert freed.acquire(timeout=30)
+    assert freed.acquire(timeout=120)
     assert slot.version == "4"
     made.stop()
     thread.join(30)

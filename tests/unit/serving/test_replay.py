@@ -42,7 +42,7 @@ def url() -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app_of(slot), host="127.0.0.1", port=port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    wait_for("the server", lambda: server.started, 30)
+    wait_for("the server", lambda: server.started)
     yield f"http://127.0.0.1:{port}/m"
     server.should_exit = True
     thread.join(10)

@@ -228,7 +228,7 @@ def test_a_signal_ends_the_listening_and_not_what_comes_after_it() -> None:
         while not all(one.started for one in servers):
             await asyncio.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
-        await asyncio.wait_for(ending, 20)
+        await asyncio.wait_for(ending, 120)
         return "went on"
 
     try:

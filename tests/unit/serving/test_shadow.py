@@ -47,7 +47,7 @@ class Kept(Observer):
             return [one for one in self.told if one.variant == variant]
 
         with self.grown:
-            assert self.grown.wait_for(lambda: len(found()) >= count, timeout=60), (variant, self.told)
+            assert self.grown.wait_for(lambda: len(found()) >= count, timeout=120), (variant, self.told)
             return found()
 
 

@@ -204,7 +204,7 @@ def test_headers_whose_body_does_not_come_take_nobodys_place() -> None:
 
         async with served(app) as client:
             idle = [asyncio.create_task(app(SCOPE | {"state": {}}, receive, send)) for _ in range(5)]  # type: ignore[arg-type]
-            await asyncio.wait_for(all_wait.wait(), 10)
+            await asyncio.wait_for(all_wait.wait(), 120)
             reply = await client.post("/predict", json={"instances": [[1, 2]]})
             for one in idle:
                 one.cancel()

@@ -184,11 +184,11 @@ def test_tls_is_answered_beside_the_plain_address_of_this_machine(tmp_path: Path
     wait_for("both servers", lambda: all(one.started for one in servers) or not thread.is_alive())
     assert thread.is_alive()
     trusted = ssl.create_default_context(cafile=str(files[0]))
-    plain = httpx.post(f"http://127.0.0.1:{ports[0]}/m/predict", json=[1, 2], timeout=60)
-    secret = httpx.post(f"https://127.0.0.1:{ports[1]}/m/predict", json=[1, 2], verify=trusted, timeout=60)
+    plain = httpx.post(f"http://127.0.0.1:{ports[0]}/m/predict", json=[1, 2], timeout=120)
+    secret = httpx.post(f"https://127.0.0.1:{ports[1]}/m/predict", json=[1, 2], verify=trusted, timeout=120)
     assert (plain.status_code, secret.status_code) == (200, 200)
     with pytest.raises(httpx.TransportError):
-        httpx.post(f"http://127.0.0.1:{ports[1]}/m/predict", json=[1, 2], timeout=60)
+        httpx.post(f"http://127.0.0.1:{ports[1]}/m/predict", json=[1, 2], timeout=120)
     servers[0].should_exit = True
     thread.join(30)
     assert not thread.is_alive(), "the other goes on"

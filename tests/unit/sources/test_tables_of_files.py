@@ -241,6 +241,6 @@ assert len(Delivery({"r.parquet": whole}).rows("parquet")[0]) == 1
 def test_a_footer_that_contradicts_itself_ends_no_process() -> None:
     """Arrow aborts where it is asked about such a column, and not where it reads it."""
     ended = subprocess.run(
-        [sys.executable, "-c", CONTRADICTING], cwd=REPOSITORY, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", CONTRADICTING], cwd=REPOSITORY, capture_output=True, text=True, timeout=300
     )
     assert (ended.returncode, ended.stderr) == (0, "")

@@ -50,7 +50,7 @@ def test_down_while_up_waits_ends_both(home: Path) -> None:
 
     def bring_up() -> None:
         try:
-            control.up(home, timeout_s=50)
+            control.up(home, timeout_s=200)
         except InfrastructureError as error:
             ended.append(str(error))
 
@@ -58,7 +58,7 @@ def test_down_while_up_waits_ends_both(home: Path) -> None:
     starting.start()
     wait_for("the supervisor", lambda: control.supervisor_pid(home) is not None)
     control.down(home)
-    starting.join(60)
+    starting.join(300)
     assert not starting.is_alive()
     assert "was stopped while it came up" in ended[0]
     assert control.supervisor_pid(home) is None
@@ -70,7 +70,7 @@ def test_two_at_once_share_one_supervisor(home: Path) -> None:
 
     def bring_up() -> None:
         try:
-            control.up(home, timeout_s=50)
+            control.up(home, timeout_s=200)
         except BaseException as error:  # whatever it is, the test shows it
             errors.append(error)
 
@@ -80,7 +80,7 @@ def test_two_at_once_share_one_supervisor(home: Path) -> None:
     wait_for("the supervisor", lambda: control.supervisor_pid(home) is not None)
     make_healthy(home)
     for one in both:
-        one.join(60)
+        one.join(300)
     assert errors == []
     assert len(marked_processes(STACK_MARK, str(home))) == 1
 
@@ -88,7 +88,7 @@ def test_two_at_once_share_one_supervisor(home: Path) -> None:
 def test_a_supervisor_that_ends_at_once_is_told(home: Path) -> None:
     (home.parent / "program.py").write_text("raise SystemExit(3)")
     with pytest.raises(InfrastructureError, match=r"ended at once \(exit code 3\)"):
-        control.up(home, timeout_s=50)
+        control.up(home, timeout_s=200)
 
 
 def test_down_of_a_folder_that_never_was_up_makes_nothing(tmp_path: Path) -> None:

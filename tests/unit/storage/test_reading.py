@@ -20,7 +20,7 @@ def test_answers_come_in_the_order_of_the_items() -> None:
 
 
 def test_work_is_done_at_once() -> None:
-    both = threading.Barrier(4, timeout=60)
+    both = threading.Barrier(4, timeout=120)
     assert sorted(side_by_side(lambda _: both.wait(), range(4))) == [0, 1, 2, 3]
 
 

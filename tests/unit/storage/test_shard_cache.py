@@ -225,5 +225,5 @@ def test_who_waits_for_a_download_is_not_held_up_by_who_reads_the_copy(
             flock(sink, fcntl.LOCK_SH)  # in one step, so nobody comes between
             flock(mapped, fcntl.LOCK_SH)  # as a rank that has mapped it
             sink.close()
-            assert found.result(timeout=60) == file
+            assert found.result(timeout=120) == file
     assert file.read_bytes() == b"s" * 5000

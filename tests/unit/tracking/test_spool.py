@@ -55,7 +55,7 @@ def test_what_is_added_is_logged_and_no_file_stays(tracker: Unreliable, run: str
 def test_an_outage_is_waited_out(tracker: Unreliable, run: str, tmp_path: Path) -> None:
     spool = MetricSpool(tracker, run, tmp_path)
     spool.add([("loss", 1.0, 1, 10.0)])
-    assert tracker.refused.wait(30)
+    assert tracker.refused.wait(120)
     assert spool.waiting_steps("loss") == {1}
     tracker.up.set()
     assert spool.close(30) == 0

@@ -126,7 +126,7 @@ class SlowStore(MemoryStore):
     def create(self, key: str, data: bytes | bytearray) -> None:
         if key.endswith(".safetensors"):
             self.asked.set()
-            assert self.go.wait(30)
+            assert self.go.wait(120)
         super().create(key, data)
 
 
@@ -137,7 +137,7 @@ def test_the_step_loop_does_not_wait_for_the_store_and_the_snapshot_is_of_its_st
     assert writer.due(1)
     writer.save(checkpoint(1).position, {"model": weights, "optimizer": {}})
     weights["w"] += 1.0  # the next step, while the store is still writing
-    assert store.asked.wait(30)
+    assert store.asked.wait(120)
     assert not writer.due(2)  # busy: a later step is asked again
     store.go.set()
     writer.wait()

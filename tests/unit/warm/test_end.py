@@ -34,7 +34,7 @@ print(json.dumps([os.waitstatus_to_exitcode(status), used.ru_minflt * os.sysconf
 @pytest.mark.parametrize(("code", "ends"), [("", 0), ("-1", 255), ("'words'", 1)])
 def test_a_fork_waits_for_its_threads_says_all_and_copies_nothing_of_what_it_shares(code: str, ends: int) -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", FORK.format(code=code)], capture_output=True, text=True, check=True, timeout=60,
+        [sys.executable, "-c", FORK.format(code=code)], capture_output=True, text=True, check=True, timeout=300,
         env={**os.environ, "PYTHONUNBUFFERED": ""},
     )  # fmt: skip
     assert ran.stdout == "program, thread, at exit"
@@ -65,7 +65,7 @@ os._exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or SHARED.close() or 0
 
 
 def test_what_a_fork_left_in_an_open_file_is_written_and_what_it_shares_is_not(tmp_path: Path) -> None:
-    subprocess.run([sys.executable, "-c", FILES.format(folder=str(tmp_path))], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", FILES.format(folder=str(tmp_path))], check=True, timeout=300)
     assert (tmp_path / "left").read_text() == "words"
     assert gzip.decompress((tmp_path / "packed").read_bytes()) == b"words"
     assert (tmp_path / "shared").read_text() == "once, "
@@ -88,7 +88,7 @@ def test_output_that_cannot_be_written_is_told_as_the_interpreter_tells_it(code:
         with Path("/dev/full").open("wb") as full:
             ran = subprocess.run(
                 [sys.executable, "-c", UNREAD.format(code=code, ends=ends)],
-                stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=60,
+                stdout=full, stderr=subprocess.PIPE, text=True, check=False, timeout=300,
                 env={**os.environ, "PYTHONUNBUFFERED": ""},
             )  # fmt: skip
         told[ends] = (ran.returncode, ran.stderr.splitlines()[-1:])

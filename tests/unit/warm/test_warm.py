@@ -47,7 +47,7 @@ if "kill" in words:
     os.kill(os.getpid(), signal.SIGKILL)
 sys.exit(int(words[-1]) if words[-1].isdigit() else 0)
 """
-PATIENCE_S = 60.0  # a busy machine is slow, not wrong; what a program sleeps is longer
+PATIENCE_S = 120.0  # a busy machine is slow, not wrong; what a program sleeps is longer
 HAND_OVER = (
     "import sys; from pathlib import Path; from mlratchet.infra.warm import hand_over as h; h.ENGINE = 'program'; "
 )
