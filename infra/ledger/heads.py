@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
+from mlratchet.infra.machine.atomic import write_atomically
 from mlratchet.infra.settings import AuditSettings, Settings
 from mlratchet.models.ledger.remembered import Verified
 
@@ -34,12 +35,9 @@ class HeadFiles:
 
     def keep(self, name: str, kept: Kept, data: bytes) -> None:
         """Replace it at once. A home that cannot be written to is no reason to fail: the next one reads all again."""
-        path = self.path(name, kept)
-        part = path.with_name(path.name + ".part")
         with suppress(OSError):
             self._folder.mkdir(exist_ok=True, mode=0o700)
-            part.write_bytes(data)
-            part.replace(path)
+            write_atomically(self.path(name, kept), data)
 
     def mark(self, name: str, kept: Chained) -> tuple[int, str]:
         """Number and digest of the newest entry that was seen of another chain of a pipeline; (0, "") before that."""
