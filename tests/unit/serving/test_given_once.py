@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Iterator
 
 import orjson
 import pytest
@@ -80,6 +82,16 @@ def test_usual_request_is_not_read_again(monkeypatch: pytest.MonkeyPatch) -> Non
     checked(orjson.dumps({"a": 0.5, "time": "2026-11-27T20:00:00Z"}))
 
 
+@pytest.fixture
+def usual_depth() -> Iterator[None]:
+    """As Python begins: what compiles, as another test may have, lets calls lie deeper in one another from then on."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(1000)
+    yield
+    sys.setrecursionlimit(before)
+
+
+@pytest.mark.usefixtures("usual_depth")
 def test_body_that_lies_too_deep_to_be_read_again_is_refused() -> None:
     deep = b"[" * 1000 + b"]" * 1000
     checked(b'{"a:b": "\\\\", "x": ' + deep + b"}")  # which needs no reading
