@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from mlratchet.models.drafting.files_below import files_below
 from mlratchet.models.drafting.other_kinds import next_step
-from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_text
+from mlratchet.models.drafting.text_tables import HEADLESS, DraftSample, Written, delimited, first_text, require_names
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.cells import is_text, one_array, text_of
 from mlratchet.models.schema.notation import WHERE
@@ -188,6 +188,7 @@ def _parquet(file: Path) -> DraftSample:
         batch = next(source.iter_batches(batch_size=SAMPLE_ROWS), None)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(f"{file}: not readable as Parquet: {error}") from error
+    require_names(source.schema_arrow.names, file.name)
     table = pa.Table.from_batches([batch]) if batch is not None else source.schema_arrow.empty_table()
     return DraftSample(table=_placed(table, file), whole=source.metadata.num_rows <= SAMPLE_ROWS)
 

@@ -9,11 +9,13 @@ from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from mlratchet.models.drafting.baseline import Bar, bar_of_classes, bar_of_numbers, bar_of_shares, margin_of, some_of
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import Kind, LocalFiles
 from mlratchet.models.drafting.features import features_of
 from mlratchet.models.drafting.ranking import bar_of_ranking, ranked_by
+from mlratchet.models.drafting.repeats import repeated_rows, told_of
 from mlratchet.models.drafting.schema_text import write_schema
 from mlratchet.models.drafting.sections import SMALL, Size, write_gates, write_split, write_training, write_written
 from mlratchet.models.drafting.several_labels import FEWEST, bars_of_labels, rarest
@@ -24,11 +26,11 @@ from mlratchet.models.preparation.base import tensor_name
 from mlratchet.models.schema.cells import is_text
 from mlratchet.models.schema.fields import Schema
 from mlratchet.models.schema.infer import Proposal
-from mlratchet.models.schema.notation import seen_in
+from mlratchet.models.schema.notation import WHERE, seen_in
 from mlratchet.models.schema.numbers import column_with_commas
 from mlratchet.models.schema.reject import Reject
 from mlratchet.models.schema.roles import Label
-from mlratchet.models.schema.typing import LABEL, typed
+from mlratchet.models.schema.typing import GROUP, LABEL, typed
 from mlratchet.models.sources.ratings import COLUMNS
 
 FORMATS: Mapping[Kind, tuple[str, str]] = {
@@ -67,7 +69,10 @@ def draft_rows(
     table, rejects = typed(delivery.table, proposal.schema)
     if not len(table) and rejects:
         raise DataError(f"no row can be used: {rejects[0].reason}")
-    size = Size(rows=len(table), sure=delivery.whole)
+    read = _read_of(delivery.table, rejects)
+    is_table = delivery.kind not in ("letters", "sounds")
+    repeated = repeated_rows(read, proposal.schema, ranking=rank is not None) if is_table else 0
+    size = Size(rows=len(table), sure=delivery.whole, repeated=repeated)
     out = Commented()
     first = delivery.files[0].name
     out.remark(f"Drafted by `ratchet init` from {first}: {size.words()}. Every line can be changed.")
@@ -76,10 +81,10 @@ def draft_rows(
     out.section("schema", "what a row holds; the model is given every field but the label and those with input: false")
     write_schema(out, proposal, depth=1)
     _write_workload(out, size, proposal.schema, ranking=rank is not None)
-    write_split(out, size)
+    write_split(out, size, Counter(table[GROUP].to_pylist()) if GROUP in table.column_names else None)
     write_training(out, size)
-    rejected = len(rejects) / len(delivery.table)
-    notes = _notes(delivery, proposal, table, rejects)
+    rejected = (len(rejects) + repeated) / len(delivery.table)
+    notes = [*_notes(delivery, proposal, table, rejects), *told_of(repeated, len(delivery.table))]
     if proposal.label is None:
         notes += _write_gates_of_labels(out, table, proposal, size, rejected)
     elif rank is not None:
@@ -89,6 +94,12 @@ def draft_rows(
     else:
         notes += _write_gates(out, table, proposal, proposal.label, size, rejected).notes()
     return out.text().lstrip("\n"), notes
+
+
+def _read_of(raw: pa.Table, rejects: Sequence[Reject]) -> pa.Table:
+    """Without the rows that are set aside for what stands in them."""
+    broken = pa.array([one.where for one in rejects], pa.string())
+    return raw.filter(pc.invert(pc.is_in(raw[WHERE], value_set=broken))) if rejects else raw
 
 
 def _with_decimals(proposal: Proposal, raw: pa.Table) -> Proposal:

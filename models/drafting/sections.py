@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mlratchet.models.drafting.baseline import Bar, margin_of
 from mlratchet.models.drafting.commented import Commented
 from mlratchet.models.drafting.delivery import LocalFiles
+from mlratchet.models.drafting.group_sides import salt_of
 from mlratchet.models.errors import DataError
 from mlratchet.models.evaluation.statistics.unseen import rows_to_see
 
@@ -25,10 +26,16 @@ class Size:
 
     rows: int  # that can be used, at least as many
     sure: bool  # whether that is all of them
+    repeated: int = 0  # of them one before them equals, which a run sets aside
 
     def __post_init__(self) -> None:
         if self.rows < FEWEST_ROWS:
             raise DataError(f"{self.rows} rows can be used; expected at least {FEWEST_ROWS} to train and judge a model")
+
+    @property
+    def kept(self) -> int:
+        """Rows that differ, at least."""
+        return max(0, self.rows - self.repeated)
 
     @property
     def test_share(self) -> float:
@@ -69,12 +76,15 @@ def write_written(out: Commented, delivery: LocalFiles) -> None:
         out.entry("header", list(written.header), "the files have no line of names", depth=1)
 
 
-def write_split(out: Commented, size: Size) -> None:
-    """`data`."""
+def write_split(out: Commented, size: Size, rows_by_group: Mapping[str, int] | None = None) -> None:
+    """`data`. `rows_by_group`: where rows of one group stay on one side."""
     out.section("data")
     out.section("split", "by a hash of the row's name: it never changes side", depth=1)
     out.entry("validation", VALIDATION, "decides when training stops", depth=2)
     out.entry("test", size.test_share, f"about {size.test_rows:,} rows, which judge and nothing else", depth=2)
+    salt = salt_of(rows_by_group, validation=VALIDATION, test=size.test_share) if rows_by_group else None
+    if salt is not None:
+        out.entry("salt", salt, f"{len(rows_by_group or {})} groups: the usual one leaves a side too few", depth=2)
 
 
 def write_training(out: Commented, size: Size) -> None:
@@ -101,7 +111,8 @@ def write_gates(
     margin = margin_of(size.test_rows) if margin is None else margin
     out.section("gates", "all must pass before a model is served")
     out.section("data", "the delivery", depth=1)
-    fewest, most = max(1, size.rows // 2), max(0.05, math.ceil(150 * rejected) / 100)
+    half_more, half_of_the_rest = math.ceil(150 * rejected), math.ceil(50 + 50 * rejected)  # in percent
+    fewest, most = max(1, size.kept // 2), max(0.05, min(half_more, half_of_the_rest) / 100)
     out.item({"kind": "data", "measure": "rows", "minimum": fewest}, "half of what was there", depth=2)
     out.item({"kind": "data", "measure": "rejected_fraction", "maximum": most}, "more set aside is a fault", depth=2)
     if classes:

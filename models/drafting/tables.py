@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +33,7 @@ class Usable:
     x: np.ndarray[Any, Any]  # (N, F) of the rows that are complete
     y: np.ndarray[Any, Any]  # (N,) names of classes, or numbers
     aside: int  # rows that lack the label or a column, and are set aside
+    rows_by_group: Mapping[str, int] | None = None  # of those that are complete, where there are groups
 
     @property
     def rejected(self) -> float:
@@ -67,7 +68,7 @@ def draft_table(
     _write_source(out, delivery, proposal, proposal.label, usable, name)
     out.section("schema", "what a row holds: `ratchet schema diff` holds new deliveries against it")
     write_schema(out, proposal, depth=1)
-    write_split(out, size)
+    write_split(out, size, usable.rows_by_group)
     write_training(out, size)
     notes += _write_gates(out, proposal.label, usable, size).notes()
     return out.text().lstrip("\n"), notes
@@ -87,7 +88,15 @@ def usable_of(proposal: Proposal, label: Label) -> Usable | None:
     x = np.stack([np.asarray(proposal.columns[name].values.cast(pa.float64())) for name in columns], axis=1)
     y = target.values.cast(pa.float64()) if label.is_number else target.spelled(label.name)
     y_given = np.asarray(y.to_numpy(zero_copy_only=False))[complete]
-    return Usable(columns=columns, x=x[complete], y=y_given, aside=int((~complete).sum()))
+    group = proposal.schema.group
+    groups = None if group is None else _rows_by(proposal.columns[group].spelled(group).filter(pa.array(complete)))
+    return Usable(
+        columns=columns, x=x[complete], y=y_given, aside=int((~complete).sum()), rows_by_group=groups
+    )  # fmt: skip
+
+
+def _rows_by(groups: pa.Array) -> dict[str, int]:
+    return Counter(one for one in groups.to_pylist() if one)
 
 
 def _given(proposal: Proposal, name: str) -> np.ndarray[Any, Any]:

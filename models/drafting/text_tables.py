@@ -13,15 +13,18 @@ from mlratchet.models.drafting.header import looks_like_a_row
 from mlratchet.models.errors import DataError
 from mlratchet.models.schema.notation import WHERE
 from mlratchet.models.sources.base import SourceOptions
+from mlratchet.models.sources.columns import RESERVED
 from mlratchet.models.sources.csv import CsvOptions
 from mlratchet.models.sources.delimited import FOUND_OUT, BadRow, CsvTable, Dialect, Row, UnreadableTableError
 from mlratchet.models.sources.headless import below_its_header
+from mlratchet.models.sources.names_once import twice_among
 from mlratchet.models.sources.record import RawObject
 from mlratchet.models.sources.text_encoding import Encoding, as_utf8
 from mlratchet.models.sources.unpacking import UnreadableObjectError, unpacked
 
 SAMPLE_BYTES = 16 << 20  # of a table's first file: what is proposed says of how many rows it was seen
 HEADER_ROWS = 1_000  # that tell whether the first line is one of them
+LONGEST_NAME = 150  # characters of a column's: a key of YAML has at most 1,024, and some are written as six
 HEADLESS = "u.data"  # of MovieLens: ratings without a header
 RATINGS = ("user_id", "item_id", "rating", "timestamp")  # which are its columns
 
@@ -79,6 +82,7 @@ def delimited(file: Path, written: Written) -> DraftSample:
         table = _table_of(data if whole else _whole_rows(data), file.name, written)
     except (UnreadableTableError, UnreadableObjectError) as error:
         raise DataError(str(error)) from error
+    require_names(table.columns, f"{file.name}:1")
     rows: list[Row] = []
     bad: list[BadRow] = []
     for row in table.rows():
@@ -95,6 +99,19 @@ def delimited(file: Path, written: Written) -> DraftSample:
         _refuse_row_as_names(file, table.columns, [column[:HEADER_ROWS].to_pylist() for column in columns.values()])
     places = pa.array([f"{file.name}:{row.number}" for row in rows])
     return DraftSample(table=pa.table({**columns, WHERE: places}), whole=whole, unreadable=reasons)
+
+
+def require_names(names: Sequence[str], where: str) -> None:
+    """Raises ``DataError`` for columns that no run would read: of one name, or of a name that is Ratchet's own."""
+    repeated = twice_among(names)
+    if repeated is not None:
+        raise DataError(f"{where}: column {repeated!r} is there twice; rename one")
+    long = next((name for name in names if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        raise DataError(f"{where}: column {long[:40]!r}...: its name has {len(long):,} characters; shorten it")
+    ours = next((name for name in names if name.startswith(RESERVED)), None)
+    if ours is not None:
+        raise DataError(f"{where}: column {ours!r}: names with {RESERVED} are Ratchet's own; rename it")
 
 
 def _refuse_other_width(file: Path, table: CsvTable, rows: int, bad: Sequence[BadRow]) -> None:

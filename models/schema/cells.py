@@ -61,6 +61,7 @@ def _spelled(name: str, array: pa.Array) -> pa.Array:
     if pa.types.is_integer(kind) or pa.types.is_boolean(kind):
         return array.cast(pa.string())
     if pa.types.is_floating(kind):  # as pandas has whole numbers with gaps
+        array, kind = (array.cast(pa.float32()), pa.float32()) if pa.types.is_float16(kind) else (array, kind)
         given = pc.if_else(pc.is_nan(array), pa.scalar(None, kind), array)
         if mask(pc.and_(pc.equal(pc.floor(given), given), pc.less(pc.abs(given), EXACT)))[
             np.asarray(given.is_valid())

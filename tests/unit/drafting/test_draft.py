@@ -156,7 +156,7 @@ def test_a_shop_table_is_learnt_from_with_its_words_gaps_and_dates(tmp_path: Pat
 
 def test_what_breaks_a_rule_is_told_and_allowed_for(tmp_path: Path) -> None:
     random = np.random.default_rng(1)
-    rows = [["AB"[n % 2], f"{random.normal():.2f}", "" if n % 10 == 0 else "xy"[n * 7 % 3 % 2]] for n in range(120)]
+    rows = [["AB"[n % 2], f"{random.normal():.4f}", "" if n % 10 == 0 else "xy"[n * 7 % 3 % 2]] for n in range(120)]
     file = written(tmp_path / "gaps.csv", ["word", "amount", "class"], rows)
     spec, records, aside = checked(file)
     assert (len(records), aside) == (108, 12)

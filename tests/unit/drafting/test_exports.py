@@ -160,3 +160,29 @@ def test_a_table_that_tells_nothing_of_its_label_says_so(tmp_path: Path, words: 
     signs = ["+" if x > 0 else "-" for x in X]
     pq.write_table(pa.table({"x": X, "y": signs}), tmp_path / "t.parquet")
     assert not any("learnt nothing" in one for one in draft([tmp_path / "t.parquet"]).notes)
+
+
+def test_numbers_of_16_bits_are_numbers(tmp_path: Path) -> None:
+    half = pa.array(np.arange(ROWS, dtype=np.float16) / 4)
+    assert fields_of(parquet(tmp_path / "a.parquet", half=half))["half"].kind == "number"
+
+
+def test_columns_that_a_run_would_refuse_are_refused_at_once(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array(X), pa.array(X), pa.array(Y)], names=["x", "x", "y"])
+    pq.write_table(twice, tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"a\.parquet: column 'x' is there twice; rename one"):
+        draft([tmp_path / "a.parquet"])
+    with pytest.raises(DataError, match=r"b\.parquet: column '@where': names with @ are Ratchet's own; rename it"):
+        draft([parquet(tmp_path / "b.parquet", **{"@where": X})])
+    (tmp_path / "c.csv").write_text("@where,x,y\n" + "".join(f"p,{x},{y}\n" for x, y in zip(X, Y, strict=True)))
+    with pytest.raises(DataError, match=r"c\.csv:1: column '@where': names with @ are Ratchet's own; rename it"):
+        draft([tmp_path / "c.csv"])
+    with pytest.raises(DataError, match=r"d\.parquet: column '(né){20}'\.\.\.: its name has 3,000 characters"):
+        draft([parquet(tmp_path / "d.parquet", **{"né" * 1500: X})])
+
+
+def test_a_label_that_most_rows_lack_gives_a_file_that_is_valid(tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("n,x,y\n" + "".join(f"{n},{n % 7 / 3},{'ab'[n % 2] if n < 50 else ''}\n" for n in range(300)))
+    gates = parse_pipeline(draft([file]).text, where="test").gates.data
+    assert [one.maximum for one in gates if one.measure == "rejected_fraction"] == [0.92]  # type: ignore[attr-defined]
