@@ -20,8 +20,9 @@ from mlratchet.infra.storage.memory import MemoryStore
 from mlratchet.models.training.observers import Surroundings
 from mlratchet.models.training.run import run_training
 
-from tests.conftest import wait_for
+from tests.conftest import REPOSITORY, wait_for
 from tests.distributed import two_nodes
+from tests.distributed.troubled import go_on_of
 
 pytestmark = [pytest.mark.distributed, pytest.mark.slow]
 PORT = 5000  # in a namespace of its own every port is free
@@ -37,6 +38,7 @@ class Hosts:
     def start(self, host: int, home: Path, *command: str) -> subprocess.Popen[str]:
         environment = {
             **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
             "RATCHET_HOME": str(home),
             "RATCHET_TRUSTED_KEYS": str(home.parent / "trusted-keys.json"),
             "RATCHET_NODE_ADDRESS": self.addresses[host],
@@ -101,11 +103,12 @@ def test_two_nodes_train_the_weights_of_one_process_also_when_a_rank_of_the_seco
     wait_for("the store", lambda: out.is_file() or first.poll() is not None)
     second = hosts.start(1, homes[1], ratchet, "join", "--trainings", "1")
     try:
-        wait_for("the third epoch", lambda: any(e.get("epoch") == 3 for e in events(out)) or first.poll() is not None)
+        wait_for("the seventh epoch", lambda: any(e.get("epoch") == 7 for e in events(out)) or first.poll() is not None)
         ranks = marked_processes(WORK_MARK, "two-nodes")
         ours = [p for p in ranks if p.environ()["RATCHET_HOME"] == str(homes[1])]
         theirs = [p for p in ours if "forkserver" in " ".join(p.cmdline())]
         os.kill(max(theirs, key=lambda p: p.create_time()).pid, signal.SIGKILL)
+        go_on_of(str(homes[0] / "first")).touch()
         said = [process.communicate(timeout=600)[0] for process in (first, second)]
     finally:
         for process in (first, second):
@@ -117,4 +120,4 @@ def test_two_nodes_train_the_weights_of_one_process_also_when_a_rank_of_the_seco
     assert result["resumed"] > 0
     assert result["left"] == []
     assert "joining two-nodes, attempt 1, at 10.203.17.1:" in said[1]
-    wait_for("every process to be gone", lambda: marked_processes(WORK_MARK, "two-nodes") == [], 15)
+    wait_for("every process to be gone", lambda: marked_processes(WORK_MARK, "two-nodes") == [])

@@ -26,10 +26,13 @@ from mlratchet.models.sources.record import Record
 from mlratchet.models.training.config import TrainConfig
 from mlratchet.models.training.job import TrainJob
 
+from tests.distributed.troubled import go_on_of
+
 WORKLOAD = WorkloadRef(
     use="mlratchet.models.workloads.tabular:TableClassifier",
     parameters={"columns": ["a", "b", "c"], "classes": ["0", "1"], "hidden": 8},
 )
+INTO_THE_EIGHTH = 120  # batches of eight rows of one of two ranks; an epoch has 16
 
 
 def prepare(raw: ObjectStore, store: ObjectStore) -> str:
@@ -42,11 +45,16 @@ def prepare(raw: ObjectStore, store: ObjectStore) -> str:
 
 
 def job_of(dataset: str, scratch: str, *, nodes: int) -> TrainJob:
-    """Enough epochs that a rank can be killed in their middle."""
+    """Of several nodes, each waits in the eighth epoch until somebody has killed a rank: then the checkpoint of step 20
+    is kept, since the one of step 40 waits for it."""
     options = {"epochs": 40, "global_batch_size": 32, "nodes": nodes, "checkpoint": {"every_steps": 20}}
     train = TrainConfig.model_validate({**options, "processes": 1})
+    workload = WORKLOAD
+    if nodes > 1:
+        parameters = {**WORKLOAD.parameters, "go_on": str(go_on_of(scratch)), "batches": INTO_THE_EIGHTH}
+        workload = WorkloadRef(use="tests.distributed.troubled:HeldTable", parameters=parameters)
     return TrainJob(
-        work_key="two-nodes", epoch=1, dataset_id=dataset, workload=WORKLOAD, train=train, processes=1, scratch=scratch
+        work_key="two-nodes", epoch=1, dataset_id=dataset, workload=workload, train=train, processes=1, scratch=scratch
     )
 
 

@@ -49,7 +49,7 @@ class Load:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def run(self) -> None:
-        with httpx.Client(timeout=30) as client:
+        with httpx.Client(timeout=120) as client:
             while not self.stopping.is_set():
                 try:
                     reply = client.post(f"{self.url}/predict", json=self.body)
@@ -77,7 +77,8 @@ def second(stack: Any, first: dict[str, Any]) -> Second:
     try:
         stack("seed", "digits", "--delivery", "2")
         report = stack.json("run", "digits")
-        time.sleep(0.5)  # a few answers after the swap
+        seen = len(load.answers) + len(clients)  # as many may still be on their way
+        wait_for("answers after the swap", lambda: len(load.answers) + len(load.errors) >= seen + 3 * len(clients))
     finally:
         load.stopping.set()
         for client in clients:

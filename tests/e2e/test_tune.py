@@ -49,16 +49,17 @@ def test_a_killed_study_goes_on_and_its_best_passes_the_gates(stack: Any) -> Non
     stack("upload", name, "rows.csv")
     store = stack.adapters.store
 
-    first = stack.start("tune", name)
-    wait_for("the second trial's end", lambda: ended(store) >= 2 or first.poll() is not None)
+    # it stops as soon as one trial is told, so that it is killed in the middle however late this process is
+    first = stack.start("tune", name, RATCHET_FAULT="search.told:stop")
+    wait_for("the first trial's end", lambda: ended(store) >= 1 or first.poll() is not None)
     assert first.poll() is None, first.communicate()
     first.kill()
     first.communicate()
     claims = [info.key for info in store.list("work/") if "/claim-" in info.key]
     keys = {key.split("/")[1] for key in claims}
-    wait_for("no process of a trial", lambda: not any(marked_processes(WORK_MARK, key) for key in keys), 30)
+    wait_for("no process of a trial", lambda: not any(marked_processes(WORK_MARK, key) for key in keys))
     before = ended(store)
-    assert 2 <= before < 4
+    assert before == 1
 
     report = stack.json("tune", name)
 
