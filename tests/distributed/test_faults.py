@@ -82,7 +82,7 @@ def test_37_credentials_that_expire_end_the_attempt_and_new_ones_resume_it(
     with monkeypatch.context() as patch:
         patch.setenv("RATCHET_S3_ENDPOINT_URL", gateway.url)
         training = Training(stack, first)
-        training.reaches_the_sixth_epoch()
+        training.is_in_the_sixth_epoch_with_a_checkpoint(stack.adapters.store)
         gateway.refuse()
         training.go_on()
         error = training.failed()

@@ -30,7 +30,7 @@ def test_a_killed_rank_is_restarted_and_the_weights_are_those_of_one_undisturbed
     stack: Stack, job: MakeJob, undisturbed: TrainResult
 ) -> None:
     training = Training(stack, job(held=True))
-    training.reaches_the_sixth_epoch()
+    training.is_in_the_sixth_epoch_with_a_checkpoint(stack.adapters.store)
     assert len(training.ranks()) == 2
     os.kill(training.ranks()[-1].pid, signal.SIGKILL)
     training.go_on()
@@ -46,7 +46,7 @@ def test_a_killed_agent_takes_its_ranks_along_and_the_next_attempt_resumes(
 ) -> None:
     first = job(held=True)
     training = Training(stack, first)
-    training.reaches_the_sixth_epoch()
+    training.is_in_the_sixth_epoch_with_a_checkpoint(stack.adapters.store)
     os.kill(training.agent().pid, signal.SIGKILL)
     assert "running again resumes" in str(training.failed())
     second = Training(stack, job(work_key=first.work_key, epoch=2)).finished()

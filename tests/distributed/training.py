@@ -54,6 +54,11 @@ class Training:
         wait_for("the fifth epoch", lambda: len(self.epochs) >= 5 or not self.alive())
         assert self.alive(), self.error
 
+    def is_in_the_sixth_epoch_with_a_checkpoint(self, store: ObjectStore) -> None:
+        """Likewise; the launcher, in this process, may publish a checkpoint later than it tells of an epoch."""
+        self.reaches_the_sixth_epoch()
+        wait_for("a checkpoint", lambda: self.is_kept(store))
+
     def is_held(self) -> bool:
         """Whether a rank waits for `go_on`, or did when it was killed."""
         return held_of(go_on_of(self.job.scratch)).exists()
