@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -164,7 +164,8 @@ def with_what_came_after(
 ) -> list[dict[str, Any]]:
     """Entries of the ledger, oldest first, each with `holds` and `canaries` until the next; with the first also those
     before it."""
-    begins_s = [-math.inf, *(entry["at_s"] for entry in entries[1:]), math.inf]
+    later = accumulate((entry["at_s"] for entry in entries[1:]), max)  # a clock that went back divides nothing
+    begins_s = [-math.inf, *later, math.inf]
     return [
         entry
         | {

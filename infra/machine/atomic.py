@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from io import BufferedWriter
+import secrets
 from pathlib import Path
 
 
 def write_atomically(file: Path, data: str | bytes) -> None:
-    """Written beside its place, then renamed."""
+    """Written beside its place, then renamed. Of several who do so at once the last one's stands."""
     _write(file, data, 0o666)
 
 
@@ -19,24 +18,11 @@ def write_private(file: Path, data: str | bytes) -> None:
 
 
 def _write(file: Path, data: str | bytes, mode: int) -> None:
-    part = file.with_name(f"{file.name}.part")
-    while True:
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, mode), "wb") as sink:
-            fcntl.flock(sink, fcntl.LOCK_EX)
-            if not _is_at(part, sink):  # another writer, who had it first, has put it into its place
-                continue
-            if os.fstat(sink.fileno()).st_mode & 0o777 & ~mode:  # left by somebody who let others read it
-                part.unlink()
-                continue
-            sink.truncate()  # what a writer that was killed has left
-            sink.write(data.encode() if isinstance(data, str) else data)
-            sink.flush()
-            part.replace(file)
-            return
-
-
-def _is_at(path: Path, held: BufferedWriter) -> bool:
+    part = file.with_name(f"{file.name}.{secrets.token_hex(4)}.part")  # nobody else's
     try:
-        return os.path.samestat(path.stat(follow_symlinks=False), os.fstat(held.fileno()))
-    except FileNotFoundError:
-        return False
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as sink:
+            sink.write(data.encode() if isinstance(data, str) else data)
+        part.replace(file)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise

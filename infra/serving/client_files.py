@@ -137,7 +137,8 @@ def rows_as_delivered(file: Path, data: bytes, takes: Takes) -> list[Named]:
     others: dict[str, Any] = {}
     for where, row in rows_of_delivery(file, data):
         others |= dict.fromkeys(row)
-        known = {name: row[name] for name in takes.columns if takes.written.is_given(name, row.get(name))}
+        cells_of = {name: cell.strip() if isinstance(cell, str) else cell for name, cell in row.items()}
+        known = {name: row[name] for name in takes.columns if takes.written.is_given(name, cells_of.get(name))}
         for name, cell in known.items():
             check_sendable(cell, where, name)
         found.append((where, {name: typed_cell(name, cell, takes, where) for name, cell in known.items()}))

@@ -38,14 +38,14 @@ def unpacked_bytes(file: Path, data: bytes) -> bytes:
 
 
 def rows_of_delivery(file: Path, data: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Place and cells of each row, as JSON holds them; a null is left out. Raises ``DataError`` for the first that
+    """Place and cells of each row, as JSON holds them. Raises ``DataError`` for the first that
     cannot be read."""
     for one in READ[suffix_of(file)]().tables([_object(file, data)], lambda _: io.BytesIO(data), None):
         if isinstance(one, Reject):
             raise DataError(one.reason)
         for row in one.table.to_pylist():
             where = row.pop(WHERE)
-            yield where, {name: cell for name, cell in ((n, cell_of(c)) for n, c in row.items()) if cell is not None}
+            yield where, {name: cell_of(cell) for name, cell in row.items()}
 
 
 def cell_of(cell: Any) -> Any:

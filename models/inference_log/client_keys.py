@@ -25,8 +25,9 @@ def kept_key(header: bytes) -> str:
 
 def forms_of(key: str) -> tuple[str, ...]:
     """How a key may stand in a log: as it was given, without blanks around it, in either Unicode form, and as earlier
-    releases read UTF-8."""
+    releases kept UTF-8: read as Latin-1, and cut."""
     written = [key, *(unicodedata.normalize(form, key.strip()) for form in FORMS)]
     bodies = [one.encode("utf-8", "replace") for one in written]
     earlier = [one.decode("latin-1") for one in bodies]
-    return tuple(dict.fromkeys([*map(kept_key, bodies), *(one for one in earlier if len(one) <= KEY_CHARACTERS)]))
+    short = len(key) <= KEY_CHARACTERS  # what is longer is one of several clients, and their rows cannot be told apart
+    return tuple(dict.fromkeys([*map(kept_key, bodies), *(one[:KEY_CHARACTERS] for one in earlier if short)]))

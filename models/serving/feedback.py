@@ -79,7 +79,7 @@ def labels_of(body: bytes) -> list[tuple[str, int, str]]:
     A label is a number, a truth value or text. Raises ``LabelError``.
     """
     try:
-        refuse_opened(body, AROUND + MAX_INSTANCES)
+        refuse_opened(body, AROUND + MAX_INSTANCES, f"{MAX_INSTANCES} labels")
         document = orjson.loads(body)
         check_given_once(body, document, "labels")
     except orjson.JSONDecodeError as error:

@@ -163,7 +163,7 @@ class Trainer(TrainingState):
         numbers = torch.stack([torch.cat([f, n.reshape(1).float()]) for *_, f, n in self._recent]).tolist()
         scaled = self.engine.scaler.is_enabled()
         for (step, whole, rows, rate, _, _), (*facts, norm) in zip(self._recent, numbers, strict=True):
-            taken = math.isfinite(norm)
+            taken, self._last_rate = math.isfinite(norm), rate
             if scaled:
                 self._count_scaled(step, norm, rate)
             if not math.isfinite(facts[LOSS]) or not (taken or scaled):
@@ -176,7 +176,7 @@ class Trainer(TrainingState):
             self._interval[1] += rows
             if self.engine.reduces_facts or self.world == 1:
                 self._stop_seen = self._stop_seen or facts[STOP] > 0
-            self._last_norm, self._last_rate = norm, rate
+            self._last_norm = norm
         self._recent.clear()
 
     def _count_scaled(self, step: int, norm: float, rate: float) -> None:

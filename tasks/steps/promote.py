@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from mlratchet.models.decisions.gate_run import GateRun
-from mlratchet.models.errors import GateRefusedError
+from mlratchet.models.errors import GateRefusedError, SecurityError
 from mlratchet.models.ledger.entry import LedgerEntry
+from mlratchet.models.promotion.canary.entry import CanaryEntry
+from mlratchet.models.promotion.canary.evidence import thaw_live
 from mlratchet.models.promotion.change import change_champion
 from mlratchet.models.registration.record import Registration
 from mlratchet.tasks.step import step
@@ -29,6 +31,7 @@ def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> Ledger
     def judged() -> str:
         refuse_pulled_back(run, record)
         verify_promotable(adapters, record, gate.decision, champion_version=serving.version if serving else None)
+        refuse_pulled_back(run, record)  # to verify bytes takes its time
         return gate.decision
 
     return change_champion(
@@ -44,14 +47,26 @@ def promote(run: Run, work: Work, record: Registration, gate: GateRun) -> Ledger
 
 
 def refuse_pulled_back(run: Run, record: Registration) -> None:
-    """Raises ``GateRefusedError`` for a version that somebody stopped in its canary, under the champion of now."""
+    """Raises ``GateRefusedError`` for a version that somebody stopped in its canary, under the champion of now. What a
+    check of the canary ended is the gate's to judge, by the policy of now."""
     if run.spec.serving.canary is None:
         return
     entry, chain, _ = going_on(run.adapters, run.spec.name)
     if entry is None or entry.work_key != record.work_key or entry.outcome != "fail" or chain.head is None:
         return
-    if (entry.generation, entry.head) == (chain.head.entry.generation, chain.head.digest):
+    of_now = (entry.generation, entry.head) == (chain.head.entry.generation, chain.head.digest)
+    if of_now and _was_stopped(run, entry):
         raise GateRefusedError(
             f"version {record.version} of {record.name} was pulled back by {entry.actor}: {entry.reason} (decision "
             f"{entry.decision[:12]}); it is not promoted"
         )
+
+
+def _was_stopped(run: Run, entry: CanaryEntry) -> bool:
+    """Whether no check did it: then who stopped it stands in its evidence, or it has none."""
+    if not entry.evidence:
+        return True
+    try:
+        return bool(thaw_live(run.adapters.store, entry.evidence).stopped)
+    except SecurityError:
+        return True

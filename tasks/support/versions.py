@@ -65,7 +65,8 @@ def registration_of(adapters: Adapters, pipeline: str, version: int) -> Registra
 
 def decisions_of(adapters: Adapters, pipeline: str, version: int) -> list[JudgedDecision]:
     """Every decision about the work of a version, oldest first; `problem` says whose signature is not believed. One
-    that a clock which was ahead dated is as old as its object, by the store's clock.
+    that a clock which was ahead dated is as old as its object, by the store's clock; within a second of that, as it
+    says itself.
 
     Raises ``DigestMismatch`` for one that was changed.
     """

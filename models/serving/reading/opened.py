@@ -24,16 +24,17 @@ def check_opened(body: bytes, signature: Signature) -> None:
     """Raises ``BadRequestError`` for far more lists and objects than a request of this model can have. Of a short body
     nothing is counted."""
     if len(body) > SHORT_BYTES:
-        refuse_opened(body, most_opened(signature))
+        refuse_opened(body, most_opened(signature), f"{most_instances(signature)} instances")
 
 
-def refuse_opened(body: bytes, most: int) -> None:
-    """Raises ``BadRequestError`` for more lists and objects than `most`, with some to spare."""
+def refuse_opened(body: bytes, most: int, of: str) -> None:
+    """Raises ``BadRequestError`` for more lists and objects than `most`, with some to spare. `of`: what may hold so
+    many."""
     if sum(body.count(one) for one in OPENING) <= most + SPARE:  # those in texts, too
         return
     found = outside_texts(body, OPENING)
     if found > most + SPARE:
-        raise BadRequestError("body", f"holds {found} lists and objects; a request of this kind has at most {most}")
+        raise BadRequestError("body", f"holds {found} lists and objects; expected at most {most}, in {of}")
 
 
 def most_opened(signature: Signature) -> int:

@@ -77,6 +77,13 @@ def test_rows_of_parquet_have_the_cells_of_the_file(tmp_path: Path) -> None:
     json.dumps([one for _, one in found], allow_nan=False)
 
 
+def test_blanks_and_nulls_are_what_a_row_lacks_and_their_columns_are_there(tmp_path: Path) -> None:
+    blank = written(tmp_path / "blank.parquet", {"a": ["  ", " 2 "], "b": [None, 1.0]})
+    assert [row for _, row in instances_of(blank, TWO)] == [{}, {"a": 2, "b": 1.0}]
+    nulls = written(tmp_path / "nulls.parquet", {"a": pa.array([None], pa.float64())})
+    assert [row for _, row in instances_of(nulls, TWO)] == [{}]
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 @pytest.mark.parametrize(
     ("name", "text"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -34,16 +35,18 @@ def test_those_who_write_at_once_all_end_well_and_the_file_is_one_of_theirs(
     assert [found.name for found in tmp_path.iterdir()] == ["told.json"]
 
 
-def test_what_a_killed_writer_left_neither_lets_others_read_nor_stays(tmp_path: Path) -> None:
-    file, left = tmp_path / "key", tmp_path / "key.part"
-    left.write_bytes(b"x" * 100)
-    left.chmod(0o644)
-    reader = left.open("rb")  # of somebody who waits for what comes
-    write_private(file, b"secret")
-    with reader:
-        assert b"secret" not in reader.read()
-    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"secret", 0o600)
-    assert not left.exists()
-    left.write_bytes(b"x" * 100)
-    write_atomically(file, b"short")
-    assert file.read_bytes() == b"short"
+def test_what_could_not_be_written_leaves_the_file_as_it_was_and_nothing_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "key"
+    write_private(file, b"first")
+    assert (file.read_bytes(), file.stat().st_mode & 0o777) == (b"first", 0o600)
+
+    def full(self: Path, target: Path) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_private(file, b"second")
+    assert file.read_bytes() == b"first"
+    assert [found.name for found in tmp_path.iterdir()] == ["key"]

@@ -174,6 +174,15 @@ def test_what_was_stopped_behind_its_gate_is_not_promoted(office: Office) -> Non
     promoting.refuse_pulled_back(run, office.world.register(5))
 
 
+def test_one_that_a_check_pulled_back_is_the_gates_to_judge(office: Office) -> None:
+    """By the policy of now, which may ask for less."""
+    run = office.run()
+    office.begin(run)
+    office.shown = [{"shadowed": 12, "shadow_failed": LiveTally(yes=12, n=12)}]
+    assert step.watch_canary.fn(run, 10.0).entry.outcome == "fail"
+    promoting.refuse_pulled_back(run, office.canary.record)
+
+
 def test_a_stop_that_meets_another_move_stops_what_came(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
     entry, moved = office.begin(office.run()), list[CanaryEntry]()
 

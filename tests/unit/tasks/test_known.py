@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from mlratchet.flows.cli.app import app
+from mlratchet.flows.cli.models import with_what_came_after
 from mlratchet.infra.keys.files import MemoryKeys
 from mlratchet.infra.ledger.objects import ObjectLedger
 from mlratchet.infra.registry.memory import MemoryRegistry
@@ -109,6 +110,12 @@ def test_a_history_for_scripts_has_what_people_are_shown_between_the_entries(ada
     told = json.loads(CliRunner().invoke(app, ["history", "digits", "--all", "--json"]).stdout)
     assert [[one["finding"] for one in entry["holds"]] for entry in told] == [[], ["f0", "f1"], [], ["f2"]]
     assert [[one["number"] for one in entry["canaries"]] for entry in told] == [[], [], [], [begun.number]]
+
+
+def test_a_hold_stands_under_one_entry_where_a_clock_went_back() -> None:
+    hold: Any = SimpleNamespace(at_s=70.0, model_dump=lambda mode: "hold")
+    told = with_what_came_after([{"at_s": at_s} for at_s in (10.0, 100.0, 50.0)], [hold], [])
+    assert [entry["holds"] for entry in told] == [["hold"], [], []]
 
 
 @pytest.mark.parametrize(("count", "told"), [(20, ""), (22, "earlier versions are left out; --all shows everything\n")])

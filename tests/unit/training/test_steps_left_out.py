@@ -142,7 +142,7 @@ def test_an_epoch_of_which_nothing_is_left_to_learn_after_a_resume_ends_as_it_wo
     def loss(self: Any, output: torch.Tensor, target: torch.Tensor, *, label_smoothing: float) -> torch.Tensor:
         found = nn.functional.cross_entropy(output.float(), target)
         rows[0] += len(output) if output.requires_grad else 0
-        return found * (torch.nan if 64 < rows[0] <= 160 else 1.0)
+        return found * (torch.nan if 40 < rows[0] <= 160 else 1.0)
 
     monkeypatch.setattr(TableClassifier, "loss", loss)
     options = {"on_nan": "skip", "mode": "fast", "checkpoint": {"every_steps": 4}}
